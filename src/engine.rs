@@ -1,0 +1,3 @@
+//! The only room that decides.
+
+pub mod policy;

@@ -1,0 +1,240 @@
+//! What is decided by: checked rules and the terms of receivers and heals. Built by `config`, swapped as one.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::labels::{Labels, Selector};
+use crate::model::time::Duration;
+
+/// Everything that decisions rest on.
+#[derive(Debug, Default)]
+pub struct Policy {
+    /// The rules, in order of file, then place in it.
+    pub rules: Vec<Arc<Rule>>,
+    /// For each receiver that has one: who is told when it cannot be reached.
+    pub fallback: BTreeMap<String, String>,
+    /// Who is told about ourselves, and where a rule without `notify` pages.
+    pub default_receiver: Option<String>,
+    /// Files whose newest version is broken; their last good version is in `rules`.
+    pub broken: Vec<String>,
+}
+
+/// A rule's identity: file, name and static labels. It survives every other edit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RuleId(pub String);
+
+impl RuleId {
+    /// The identity of a rule.
+    pub fn new(file: &str, name: &str, labels: &Labels) -> Self {
+        Self(if labels.is_empty() {
+            format!("{file}/{name}")
+        } else {
+            format!("{file}/{name}{labels}")
+        })
+    }
+}
+
+/// A checked rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// Who it is across reloads.
+    pub id: RuleId,
+    /// Its name: the alert's `alertname`.
+    pub name: String,
+    /// The file it is in, relative to the alerts folder.
+    pub file: String,
+    /// Which series it judges.
+    pub selector: Selector,
+    /// How far back it looks: samples in (now - window, now].
+    pub window: Duration,
+    /// When it fires.
+    pub condition: Condition,
+    /// When it clears, if that differs from the condition being false.
+    pub resolve: Option<Condition>,
+    /// How long the condition must hold before it fires.
+    pub for_: Duration,
+    /// How long it goes on firing after the condition is false.
+    pub keep_firing_for: Duration,
+    /// What a vanished series means.
+    pub missing: Missing,
+    /// Static labels of its alerts.
+    pub labels: Labels,
+    /// Annotations, as Go templates.
+    pub annotations: Labels,
+    /// Path below `runbooks/`, or a URL.
+    pub runbook: Option<String>,
+    /// Who is paged, in order.
+    pub notify: Vec<String>,
+    /// No repeat for this long after a page; `None`: repeat every 4h.
+    pub silence_window: Option<Duration>,
+    /// What is tried.
+    pub heal: Option<Heal>,
+}
+
+/// When a window is bad.
+#[derive(Clone, Debug)]
+pub enum Condition {
+    /// An aggregate compared with a number.
+    Threshold {
+        /// What is computed over the window.
+        aggregate: Aggregate,
+        /// How it is compared.
+        compare: Compare,
+        /// With what.
+        threshold: f64,
+    },
+    /// An evalexpr condition over the aggregates.
+    Guard {
+        /// As written.
+        text: String,
+        /// Compiled.
+        node: evalexpr::Node,
+        /// The aggregates it reads.
+        reads: Vec<Aggregate>,
+    },
+}
+
+/// What is computed over a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the names are the field's")]
+pub enum Aggregate {
+    Avg,
+    Min,
+    Max,
+    Sum,
+    Count,
+    Last,
+    P50,
+    P90,
+    P95,
+    P99,
+    Stddev,
+    Rate,
+}
+
+impl Aggregate {
+    /// All of them, with the names that rules use.
+    pub const ALL: [(&'static str, Aggregate); 12] = [
+        ("avg", Aggregate::Avg),
+        ("min", Aggregate::Min),
+        ("max", Aggregate::Max),
+        ("sum", Aggregate::Sum),
+        ("count", Aggregate::Count),
+        ("last", Aggregate::Last),
+        ("p50", Aggregate::P50),
+        ("p90", Aggregate::P90),
+        ("p95", Aggregate::P95),
+        ("p99", Aggregate::P99),
+        ("stddev", Aggregate::Stddev),
+        ("rate", Aggregate::Rate),
+    ];
+    /// The name that rules use.
+    pub fn name(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(_, a)| *a == self)
+            .map_or("", |(n, _)| n)
+    }
+}
+
+/// How a value is compared with a threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Compare {
+    Greater,
+    GreaterEqual,
+    Less,
+    LessEqual,
+    Equal,
+    NotEqual,
+}
+
+impl Compare {
+    /// All of them with their signs, longer signs first.
+    pub const ALL: [(&'static str, Compare); 6] = [
+        (">=", Compare::GreaterEqual),
+        ("<=", Compare::LessEqual),
+        ("==", Compare::Equal),
+        ("!=", Compare::NotEqual),
+        (">", Compare::Greater),
+        ("<", Compare::Less),
+    ];
+    /// Whether `value sign threshold` holds.
+    pub fn holds(self, value: f64, threshold: f64) -> bool {
+        match self {
+            Compare::Greater => value > threshold,
+            Compare::GreaterEqual => value >= threshold,
+            Compare::Less => value < threshold,
+            Compare::LessEqual => value <= threshold,
+            Compare::Equal => value == threshold,
+            Compare::NotEqual => value != threshold,
+        }
+    }
+    /// Its sign.
+    pub fn sign(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(_, c)| *c == self)
+            .map_or("", |(s, _)| s)
+    }
+}
+
+/// What it means that a series vanished while its alert fires.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Missing {
+    /// Go on firing, and say after 5 minutes that nothing is heard any more.
+    #[default]
+    Hold,
+    /// It is over.
+    Resolve,
+    /// Fire even if it did not before.
+    Fire,
+}
+
+/// What is tried when a rule fires.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heal {
+    /// Label that names what is acted on; `None`: the rule as a whole.
+    pub target: Option<String>,
+    /// One heal at a time in this group.
+    pub group: String,
+    /// Starts allowed per target …
+    pub limit: u32,
+    /// … in this time.
+    pub limit_per: Duration,
+    /// Least time between two starts on one target …
+    pub backoff_min: Duration,
+    /// … doubling up to this.
+    pub backoff_max: Duration,
+    /// Signals are ignored for this long after the script ends.
+    pub settle: Duration,
+    /// The verify must become true within this time after the script's end …
+    pub within: Duration,
+    /// … and stay true this long.
+    pub hold: Duration,
+    /// Page at once, or only if the heal does not work.
+    pub page_after_heal: bool,
+    /// What is done, in order, until it is healed; never empty.
+    pub steps: Vec<Step>,
+}
+
+/// One thing to try.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Path relative to the project folder, below `scripts/`.
+    pub script: String,
+    /// Arguments; an element `$label` stands for that label's value.
+    pub args: Vec<String>,
+    /// Killed after this long.
+    pub timeout: Duration,
+}

@@ -1,0 +1,4 @@
+//! `ops`: metrics in, pages and verified rollbacks out.
+
+pub mod engine;
+pub mod model;

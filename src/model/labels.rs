@@ -1,0 +1,499 @@
+//! Who a sample is about: [`Labels`], the canonical [`SeriesKey`], and the [`Selector`] that picks series.
+//!
+//! A key is bytes: the metric's name, then `\xff name \xff value` for each label in order of its name. 0xff is no
+//! UTF-8 byte, so a key reads back without escaping and equal keys are equal series.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// A set of labels in order of their names; no name twice, no empty value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Labels(BTreeMap<String, String>);
+
+impl Labels {
+    /// No labels.
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// The value of a label, or "" where it has none: in this field, missing and empty are the same.
+    pub fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+    /// Sets a label; an empty value removes it.
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        let (name, value) = (name.into(), value.into());
+        if value.is_empty() {
+            self.0.remove(&name);
+        } else {
+            self.0.insert(name, value);
+        }
+    }
+    /// These labels with one more.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.set(name, value);
+        self
+    }
+    /// Name and value pairs, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+    }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (i, (name, value)) in self.iter().enumerate() {
+            write!(f, "{}{name}={value:?}", if i == 0 { "" } else { "," })?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Labels {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
+        let mut labels = Labels::new();
+        for (n, v) in pairs {
+            labels.set(n, v);
+        }
+        labels
+    }
+}
+
+/// The canonical bytes that name one series.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SeriesKey(Arc<[u8]>);
+
+impl SeriesKey {
+    /// The key of `metric` with `labels` (without `__name__`).
+    pub fn new(metric: &str, labels: &Labels) -> Self {
+        let mut bytes = Vec::with_capacity(64);
+        bytes.extend_from_slice(metric.as_bytes());
+        for (name, value) in labels.iter() {
+            push_label(&mut bytes, name, value);
+        }
+        Self(bytes.into())
+    }
+    /// Takes bytes that [`push_label`] laid out in order of the labels' names.
+    pub fn from_canonical(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+    /// The metric's name.
+    pub fn metric(&self) -> &str {
+        self.0
+            .split(|b| *b == 0xff)
+            .next()
+            .and_then(|n| std::str::from_utf8(n).ok())
+            .unwrap_or("")
+    }
+    /// The labels, without the metric's name.
+    pub fn labels(&self) -> Labels {
+        let mut parts = self
+            .0
+            .split(|b| *b == 0xff)
+            .skip(1)
+            .map(|p| std::str::from_utf8(p).unwrap_or(""));
+        let mut labels = Labels::new();
+        while let (Some(n), Some(v)) = (parts.next(), parts.next()) {
+            labels.set(n, v);
+        }
+        labels
+    }
+}
+
+/// Appends one label to a key under construction; call it in order of the labels' names.
+pub fn push_label(key: &mut Vec<u8>, name: &str, value: &str) {
+    key.push(0xff);
+    key.extend_from_slice(name.as_bytes());
+    key.push(0xff);
+    key.extend_from_slice(value.as_bytes());
+}
+
+impl fmt::Display for SeriesKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let labels = self.labels();
+        f.write_str(self.metric())?;
+        if labels.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "{labels}")
+        }
+    }
+}
+
+impl fmt::Debug for SeriesKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Whether `name` may name a metric: letters, digits, `_`, `:`, `.`, `-`, not starting with a digit, `.` or `-`.
+pub fn is_metric_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes
+        .next()
+        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || b == b':')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'.' | b'-'))
+}
+
+/// Whether `name` may name a label: letters, digits and `_`, not starting with a digit, not with the reserved `__`.
+pub fn is_label_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes
+        .next()
+        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !name.starts_with("__")
+}
+
+/// How a matcher compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum MatchOp {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `=~`, anchored at both ends
+    Regex,
+    /// `!~`, anchored at both ends
+    NotRegex,
+}
+
+/// One condition on one label: `region="east"`, `instance=~"api-.*"`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "RawMatcher", into = "RawMatcher")]
+pub struct Matcher {
+    /// The label's name.
+    pub name: String,
+    /// How it is compared.
+    pub op: MatchOp,
+    /// With what: a value, or a regular expression.
+    pub value: String,
+    regex: Option<regex::Regex>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct RawMatcher {
+    name: String,
+    op: MatchOp,
+    value: String,
+}
+
+impl From<Matcher> for RawMatcher {
+    fn from(m: Matcher) -> Self {
+        RawMatcher {
+            name: m.name,
+            op: m.op,
+            value: m.value,
+        }
+    }
+}
+
+impl TryFrom<RawMatcher> for Matcher {
+    type Error = SelectorError;
+    fn try_from(raw: RawMatcher) -> Result<Self, SelectorError> {
+        Matcher::new(raw.name, raw.op, raw.value)
+    }
+}
+
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, self.op, &self.value) == (&other.name, other.op, &other.value)
+    }
+}
+
+impl Eq for Matcher {}
+
+impl Matcher {
+    /// A matcher; a regular expression is compiled here, so that matching cannot fail.
+    pub fn new(
+        name: impl Into<String>,
+        op: MatchOp,
+        value: impl Into<String>,
+    ) -> Result<Self, SelectorError> {
+        let (name, value) = (name.into(), value.into());
+        let regex = match op {
+            MatchOp::Equal | MatchOp::NotEqual => None,
+            MatchOp::Regex | MatchOp::NotRegex => Some(
+                regex::RegexBuilder::new(&format!("^(?s:{value})$"))
+                    .size_limit(1 << 20)
+                    .build()
+                    .map_err(|error| SelectorError {
+                        at: 0,
+                        what: format!("`{value}` is not a regular expression: {error}"),
+                    })?,
+            ),
+        };
+        Ok(Self {
+            name,
+            op,
+            value,
+            regex,
+        })
+    }
+    /// Whether a label's value ("" if it has none) satisfies this.
+    pub fn matches(&self, value: &str) -> bool {
+        let found = self.regex.as_ref().is_some_and(|r| r.is_match(value));
+        match self.op {
+            MatchOp::Equal => self.value == value,
+            MatchOp::NotEqual => self.value != value,
+            MatchOp::Regex => found,
+            MatchOp::NotRegex => !found,
+        }
+    }
+}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let op = match self.op {
+            MatchOp::Equal => "=",
+            MatchOp::NotEqual => "!=",
+            MatchOp::Regex => "=~",
+            MatchOp::NotRegex => "!~",
+        };
+        write!(f, "{}{op}{:?}", self.name, self.value)
+    }
+}
+
+/// Which series are meant: a metric's name and matchers that must all hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selector {
+    /// The metric's name.
+    pub metric: String,
+    /// Conditions on its labels.
+    pub matchers: Vec<Matcher>,
+}
+
+impl Selector {
+    /// Whether a series is picked.
+    pub fn matches(&self, key: &SeriesKey) -> bool {
+        if key.metric() != self.metric {
+            return false;
+        }
+        if self.matchers.is_empty() {
+            return true;
+        }
+        let labels = key.labels();
+        self.matchers.iter().all(|m| m.matches(labels.get(&m.name)))
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.metric)?;
+        if self.matchers.is_empty() {
+            return Ok(());
+        }
+        let inner: Vec<String> = self.matchers.iter().map(Matcher::to_string).collect();
+        write!(f, "{{{}}}", inner.join(","))
+    }
+}
+
+/// Why a text is not a selector or a list of matchers; `at` is the byte where it goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct SelectorError {
+    /// Byte offset into the text.
+    pub at: usize,
+    /// What is wrong there and what to write.
+    pub what: String,
+}
+
+impl FromStr for Selector {
+    type Err = SelectorError;
+    fn from_str(text: &str) -> Result<Self, SelectorError> {
+        let fail = |at: usize, what: String| Err(SelectorError { at, what });
+        let (metric, inner) = match text.find('{') {
+            None => (text, None),
+            Some(open) => {
+                let (metric, braces) = text.split_at(open);
+                match braces
+                    .strip_prefix('{')
+                    .and_then(|b| b.trim_end().strip_suffix('}'))
+                {
+                    Some(inner) => (metric, Some((open + 1, inner))),
+                    None => {
+                        return fail(
+                            text.len(),
+                            "the selector's `{` is never closed: end it with `}`".to_owned(),
+                        );
+                    }
+                }
+            }
+        };
+        let metric = metric.trim();
+        if !is_metric_name(metric) {
+            return fail(
+                0,
+                format!(
+                    "`{metric}` is not a metric name: letters, digits, `_`, `:`, `.` and `-`, starting with a letter, `_` or `:`"
+                ),
+            );
+        }
+        let matchers = match inner {
+            None => Vec::new(),
+            Some((at, inner)) => parse_matchers(inner).map_err(|e| SelectorError {
+                at: at + e.at,
+                what: e.what,
+            })?,
+        };
+        Ok(Selector {
+            metric: metric.to_owned(),
+            matchers,
+        })
+    }
+}
+
+/// Reads `a="x", b=~"y.*"`; quotes may be left out around a value without `,` or space.
+pub fn parse_matchers(text: &str) -> Result<Vec<Matcher>, SelectorError> {
+    let mut matchers = Vec::new();
+    let mut rest = text;
+    let at = |rest: &str| text.len() - rest.len();
+    loop {
+        rest = rest.trim_start();
+        if rest.is_empty() {
+            return Ok(matchers);
+        }
+        let name_end = rest
+            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .unwrap_or(rest.len());
+        let (name, tail) = rest.split_at(name_end);
+        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(SelectorError {
+                at: at(rest),
+                what: "expected a label name here, as in `region=\"east\"`".to_owned(),
+            });
+        }
+        let tail = tail.trim_start();
+        let ops = [
+            ("=~", MatchOp::Regex),
+            ("!~", MatchOp::NotRegex),
+            ("!=", MatchOp::NotEqual),
+            ("=", MatchOp::Equal),
+        ];
+        let Some((op, tail)) = ops
+            .iter()
+            .find_map(|(sign, op)| tail.strip_prefix(sign).map(|t| (*op, t)))
+        else {
+            return Err(SelectorError {
+                at: at(tail),
+                what: format!("expected `=`, `!=`, `=~` or `!~` after `{name}`"),
+            });
+        };
+        let tail = tail.trim_start();
+        let value_at = at(tail);
+        let (value, tail) = match tail.chars().next() {
+            Some(quote @ ('"' | '\'')) => quoted(tail, quote).ok_or_else(|| SelectorError {
+                at: value_at,
+                what: "this quoted value never ends".to_owned(),
+            })?,
+            Some(_) | None => {
+                let end = tail.find([',', ' ', '"']).unwrap_or(tail.len());
+                let (value, tail) = tail.split_at(end);
+                (value.to_owned(), tail)
+            }
+        };
+        matchers.push(Matcher::new(name, op, value).map_err(|e| SelectorError {
+            at: value_at,
+            what: e.what,
+        })?);
+        let tail = tail.trim_start();
+        rest = match tail.strip_prefix(',') {
+            Some(next) => next,
+            None if tail.is_empty() => tail,
+            None => {
+                return Err(SelectorError {
+                    at: at(tail),
+                    what: "expected `,` between matchers".to_owned(),
+                });
+            }
+        };
+    }
+}
+
+fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut chars = text.char_indices().skip(1);
+    while let Some((i, c)) = chars.next() {
+        match c {
+            '\\' => match chars.next()?.1 {
+                'n' => value.push('\n'),
+                't' => value.push('\t'),
+                other => value.push(other),
+            },
+            c if c == quote => return text.get(i + c.len_utf8()..).map(|rest| (value, rest)),
+            c => value.push(c),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_names_its_series_and_reads_back() {
+        let labels: Labels = [("region", "east"), ("az", "1"), ("empty", "")]
+            .into_iter()
+            .collect();
+        let key = SeriesKey::new("county_api_ms", &labels);
+        assert_eq!(key.metric(), "county_api_ms");
+        assert_eq!(key.labels(), labels);
+        assert_eq!(key.to_string(), r#"county_api_ms{az="1",region="east"}"#);
+    }
+
+    #[test]
+    fn selectors_pick_series() {
+        let key = SeriesKey::new(
+            "m",
+            &Labels::new().with("region", "east").with("job", "api-1"),
+        );
+        for (text, expected) in [
+            ("m", true),
+            ("other", false),
+            (r#"m{region="east"}"#, true),
+            (r#"m{region!="east"}"#, false),
+            (r#"m{job=~"api-.*", region = 'east'}"#, true),
+            (r#"m{job=~"api"}"#, false),
+            (r#"m{missing=""}"#, true),
+            (r#"m{job!~"db.*",}"#, true),
+        ] {
+            let selector: Selector = text.parse().unwrap();
+            assert_eq!(selector.matches(&key), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bad_selector_says_where_and_why() {
+        let e = |t: &str| t.parse::<Selector>().unwrap_err();
+        assert_eq!(e("m{region").at, 8);
+        assert_eq!(e("m{region}").at, 8);
+        assert_eq!(e("m{a=\"x\" b=\"y\"}").at, 8);
+        assert!(e("9m").what.contains("not a metric name"));
+        assert!(e("m{a=~\"(\"}").what.contains("not a regular expression"));
+    }
+}
