@@ -1,3 +1,7 @@
 //! The only room that decides.
 
+pub mod limits;
+pub mod series;
+pub mod intake;
 pub mod policy;
+pub mod event;

@@ -15,6 +15,8 @@ pub enum PageKind {
     Joined,
     /// It still fires and nobody acknowledged it.
     Repeat,
+    /// It fires, and nothing is heard of its series any more.
+    Silent,
     /// The heal did not work; a person is needed.
     HealFailed,
     /// It is over: the one closing message.
@@ -75,6 +77,7 @@ impl Page {
         let head = match self.kind {
             PageKind::Opened | PageKind::Joined => "FIRING",
             PageKind::Repeat => "STILL FIRING",
+            PageKind::Silent => "NO DATA",
             PageKind::HealFailed => "HEAL FAILED",
             PageKind::Closed => "RESOLVED",
         };

@@ -1,0 +1,42 @@
+//! Every bound, with its unit, its reason and what happens there.
+
+use crate::model::time::Duration;
+
+/// A sample this old is still accepted; older ones are refused and counted. Covers a sender's retry after an outage.
+pub const LATE_MAX: Duration = Duration::from_mins(10);
+/// A sample this far in the future is refused: it would be judged long after it was sent, or its clock is wrong.
+pub const FUTURE_MAX: Duration = Duration::from_mins(10);
+/// A repeated delivery id is recognised for at least this long.
+pub const DELIVERY_ID_MEMORY: Duration = Duration::from_mins(10);
+/// Active series; a sample that would make one more is refused and counted.
+pub const SERIES_COUNT_MAX: usize = 2_000_000;
+/// Samples kept for one series; the oldest is shed and counted.
+pub const SERIES_SAMPLES_MAX: usize = 1_000_000;
+/// Samples kept for the board beyond what rules need.
+pub const BOARD_SAMPLES_MAX: usize = 720;
+/// How far back the board looks.
+pub const BOARD_WINDOW: Duration = Duration::from_hours(1);
+/// A firing series that is silent for this long is paged about.
+pub const SILENT_AFTER: Duration = Duration::from_mins(5);
+/// A rule file broken for this long is paged about.
+pub const BROKEN_AFTER: Duration = Duration::from_mins(5);
+/// Repeat of a page where the rule has no `silence_window`.
+pub const REPEAT_DEFAULT: Duration = Duration::from_hours(4);
+/// Alerts that join a paged incident are told at most this often.
+pub const JOIN_INTERVAL: Duration = Duration::from_mins(5);
+/// First wait before a page is tried again, doubling.
+pub const PAGE_BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// Longest wait before a page is tried again.
+pub const PAGE_BACKOFF_MAX: Duration = Duration::from_mins(1);
+/// After this long without acceptance the fallback receiver is told as well.
+pub const PAGE_BUDGET: Duration = Duration::from_mins(2);
+/// A closing message that nobody accepts is given up after this long, and counted.
+pub const CLOSING_TTL: Duration = Duration::from_hours(24);
+/// Attempts under way to one receiver.
+pub const PAGES_IN_FLIGHT_MAX: usize = 8;
+/// Closed incidents kept for people to look at.
+pub const INCIDENTS_CLOSED_MAX: usize = 1_000;
+/// Closed heal runs kept for people to look at.
+pub const HEALS_CLOSED_MAX: usize = 1_000;
+/// Retries of a script that says it is busy (exit 75).
+pub const HEAL_BUSY_MAX: u32 = 5;
