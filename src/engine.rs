@@ -1,10 +1,283 @@
 //! The only room that decides.
+//!
+//! How to drive it: give it one input with [`Engine::handle`], take effects with [`Engine::next_effect`] until there
+//! are none, then wait for the next input or for [`Engine::wake_at`]. It reads no clock, file or chance: `now` comes
+//! first. The first effect of an input, if it made anything happen, is [`Effect::Record`]; what follows it may leave
+//! only after that record is durable.
+//!
+//! In the order in which a sample travels: [`intake`] lets it in, [`series`] files it, [`rule`] judges the window,
+//! [`alert`] takes the edge, [`notify`] and [`heal`] decide what is told and tried. All decisions are [`event`]s, and
+//! [`state`] is their fold: after a restart the same fold gives the same state.
 
-pub mod limits;
-pub mod series;
-pub mod intake;
-pub mod policy;
+pub mod alert;
+pub mod command;
 pub mod event;
-pub mod state;
+pub mod heal;
+pub mod intake;
+pub mod limits;
+pub mod notify;
+pub mod policy;
 pub mod rule;
+pub mod series;
+pub mod state;
 pub mod template;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::engine::command::Command;
+use crate::engine::event::{AlertKey, Entry, Event, Run, RunEnd};
+use crate::engine::intake::Admitted;
+use crate::engine::policy::Policy;
+use crate::engine::rule::Book;
+use crate::engine::series::SeriesSet;
+use crate::engine::state::State;
+use crate::model::page::{Page, Verdict};
+use crate::model::time::{Duration, Timestamp};
+
+/// What the world tells the engine.
+#[derive(Debug)]
+pub enum Input {
+    /// Durable samples.
+    Samples(Admitted),
+    /// A slot: everything is judged.
+    Tick,
+    /// Another policy, checked.
+    Policy(Arc<Policy>),
+    /// What a person asks for.
+    Command(Command),
+    /// What came of an attempt to deliver a page.
+    Delivered {
+        /// The page.
+        key: String,
+        /// Which attempt.
+        attempt: u32,
+        /// What came of it.
+        verdict: Verdict,
+    },
+    /// A script ended.
+    Ended {
+        /// The run.
+        run: String,
+        /// How.
+        end: RunEnd,
+        /// How long it took.
+        took: Duration,
+        /// The end of what it printed.
+        output: String,
+    },
+    /// Slots were missed.
+    Skipped {
+        /// The first.
+        from: Timestamp,
+        /// The last.
+        to: Timestamp,
+        /// Why.
+        why: String,
+    },
+}
+
+/// What the engine asks of the world.
+#[must_use]
+#[derive(Debug, PartialEq)]
+pub enum Effect {
+    /// Make this durable before anything that follows leaves.
+    Record(Entry),
+    /// Deliver a page, once; answer with [`Input::Delivered`].
+    Page(Box<Page>, u32),
+    /// Start a script; answer with [`Input::Ended`].
+    Start(Box<Run>),
+    /// After a restart: find out what became of a run; answer with [`Input::Ended`].
+    Adopt(Box<Run>),
+}
+
+/// The engine.
+pub struct Engine {
+    now: Timestamp,
+    state: State,
+    series: SeriesSet,
+    policy: Option<Arc<Policy>>,
+    book: Book,
+    /// Events of the input at hand.
+    events: Vec<Event>,
+    /// Effects that may leave once these events are durable.
+    behind: Vec<Effect>,
+    effects: VecDeque<Effect>,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new(State::default())
+    }
+}
+
+impl Engine {
+    /// An engine that goes on from a state; series and samples are filed with [`Engine::refile`].
+    pub fn new(state: State) -> Self {
+        Self {
+            now: state.at,
+            state,
+            series: SeriesSet::default(),
+            policy: None,
+            book: Book::default(),
+            events: Vec::new(),
+            behind: Vec::new(),
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// What is true now.
+    pub fn view(&self) -> View<'_> {
+        View {
+            now: self.now,
+            state: &self.state,
+            series: &self.series,
+            book: &self.book,
+            policy: self.policy.as_deref(),
+        }
+    }
+
+    /// The next effect of the input that was handled last.
+    pub fn next_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When something is due although no input comes: the earliest page to be tried again.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        self.state
+            .outbox
+            .values()
+            .filter(|o| !o.in_flight)
+            .map(|o| o.next)
+            .filter(|t| *t > self.now)
+            .min()
+    }
+
+    /// During replay: an entry of the event log.
+    pub fn replay(&mut self, entry: &Entry) {
+        self.state.apply(entry);
+        self.now = self.now.max(entry.at);
+    }
+
+    /// During replay: samples of the sample log.
+    pub fn refile(&mut self, admitted: Admitted) {
+        self.file(admitted);
+    }
+
+    /// After replay, once: takes up what was under way. Deliveries without a verdict are made again with the same key;
+    /// claimed runs are looked for.
+    pub fn resume(&mut self) {
+        for out in self.state.outbox.values().filter(|o| o.in_flight) {
+            self.effects
+                .push_back(Effect::Page(Box::new(out.page.clone()), out.attempts));
+        }
+        for heal in self
+            .state
+            .heals
+            .values()
+            .filter(|h| h.ended.is_none() && h.closed.is_none())
+        {
+            self.effects
+                .push_back(Effect::Adopt(Box::new(heal.run.clone())));
+        }
+    }
+
+    /// Takes one input. `now` never goes back: an earlier one is taken for the last.
+    pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Samples(admitted) => self.file(admitted),
+            Input::Tick => self.tick(),
+            Input::Policy(policy) => self.swap_policy(policy),
+            Input::Command(command) => self.command(command),
+            Input::Delivered {
+                key,
+                attempt,
+                verdict,
+            } => self.delivered(&key, attempt, verdict),
+            Input::Ended {
+                run,
+                end,
+                took,
+                output,
+            } => self.ended(&run, end, took, output),
+            Input::Skipped { from, to, why } => self.emit(Event::SlotsSkipped { from, to, why }),
+        }
+        if !self.events.is_empty() {
+            let entry = Entry {
+                at: self.now,
+                events: std::mem::take(&mut self.events),
+            };
+            self.effects.push_back(Effect::Record(entry));
+        }
+        self.effects.extend(self.behind.drain(..));
+    }
+
+    fn tick(&mut self) {
+        self.judge_rules();
+        self.group_alerts();
+        self.step_heals();
+        self.end_silences();
+        self.decide_pages();
+        self.send_pages();
+    }
+
+    fn file(&mut self, admitted: Admitted) {
+        for key in admitted.new {
+            self.series.add(key);
+            let number = u32::try_from(self.series.len() - 1).unwrap_or(u32::MAX);
+            let alerts = &self.state.alerts;
+            self.book.enter(&mut self.series, number, |rule, key| {
+                alerts.contains_key(&AlertKey {
+                    rule: rule.id.clone(),
+                    series: key.to_string(),
+                })
+            });
+        }
+        self.series.file(&admitted.samples);
+    }
+
+    fn swap_policy(&mut self, policy: Arc<Policy>) {
+        let alerts = &self.state.alerts;
+        self.book = Book::new(&policy, &mut self.series, |rule, key| {
+            alerts.contains_key(&AlertKey {
+                rule: rule.id.clone(),
+                series: key.to_string(),
+            })
+        });
+        let first = self.policy.is_none();
+        let known = self.state.broken.keys().eq(policy.broken.iter());
+        if !first || !known {
+            self.emit(Event::PolicyChanged {
+                rules: policy.rules.len(),
+                broken: policy.broken.clone(),
+            });
+        }
+        self.policy = Some(policy);
+        self.drop_removed_rules();
+        self.group_alerts();
+        self.decide_pages();
+        self.send_pages();
+    }
+
+    /// The one way in which anything is decided: it is applied and becomes part of the input's entry.
+    fn emit(&mut self, event: Event) {
+        self.state.apply_one(self.now, &event);
+        self.events.push(event);
+    }
+}
+
+/// What readers see: everything, and nothing that they could change.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The engine's time.
+    pub now: Timestamp,
+    /// Alerts, incidents, pages, silences, heals.
+    pub state: &'a State,
+    /// Series and their samples.
+    pub series: &'a SeriesSet,
+    /// Rules and what they judge.
+    pub book: &'a Book,
+    /// The policy in force.
+    pub policy: Option<&'a Policy>,
+}

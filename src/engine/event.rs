@@ -2,7 +2,12 @@
 //!
 //! The JSON of these types is the record format: see the golden test below before changing a name.
 
-#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used, clippy::indexing_slicing)]
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +70,8 @@ pub enum Outcome {
     NotApplicable,
     /// The script refuses (exit 78).
     Refused,
+    /// The script says that it cannot now (exit 75).
+    Busy,
 }
 
 /// How a script run ended, as the shell saw it.
@@ -148,62 +155,154 @@ pub struct Silence {
 }
 
 /// One thing that happened.
-#[expect(missing_docs, reason = "the fields are named after what they hold; the variants say what happened")]
+#[expect(
+    missing_docs,
+    reason = "the fields are named after what they hold; the variants say what happened"
+)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum Event {
     /// The condition became true.
-    AlertBegan { key: AlertKey, labels: Labels, value: f64 },
+    AlertBegan {
+        key: AlertKey,
+        labels: Labels,
+        value: f64,
+    },
     /// It became false before it fired.
-    AlertCalmed { key: AlertKey },
+    AlertCalmed {
+        key: AlertKey,
+    },
     /// It held long enough.
-    AlertFired { key: AlertKey, annotations: Labels, value: f64 },
+    AlertFired {
+        key: AlertKey,
+        annotations: Labels,
+        value: f64,
+    },
     /// The condition is false, but `keep_firing_for` goes on from here.
-    AlertKept { key: AlertKey },
+    AlertKept {
+        key: AlertKey,
+    },
     /// The condition is true again while it was kept.
-    AlertAgain { key: AlertKey },
+    AlertAgain {
+        key: AlertKey,
+    },
     /// Its series vanished.
-    AlertLost { key: AlertKey },
+    AlertLost {
+        key: AlertKey,
+    },
     /// Its series is back.
-    AlertHeard { key: AlertKey },
+    AlertHeard {
+        key: AlertKey,
+    },
     /// It is over.
-    AlertResolved { key: AlertKey, cause: Cause, value: Option<f64> },
+    AlertResolved {
+        key: AlertKey,
+        cause: Cause,
+        value: Option<f64>,
+    },
     /// People have something to handle.
-    IncidentOpened { id: u64, rule: RuleId, about: About },
+    IncidentOpened {
+        id: u64,
+        rule: RuleId,
+        about: About,
+    },
     /// It is over.
-    IncidentClosed { id: u64, cause: Cause },
+    IncidentClosed {
+        id: u64,
+        cause: Cause,
+    },
     /// Someone has it.
-    IncidentAcked { id: u64, by: String, note: String },
+    IncidentAcked {
+        id: u64,
+        by: String,
+        note: String,
+    },
     /// Someone is to be told.
-    PageQueued { page: Box<Page>, fallback_for: Option<String> },
+    PageQueued {
+        page: Box<Page>,
+        fallback_for: Option<String>,
+    },
     /// An attempt leaves now.
-    PageTried { key: String, attempt: u32 },
+    PageTried {
+        key: String,
+        attempt: u32,
+    },
     /// What came of it, and when it is tried again.
-    PageJudged { key: String, attempt: u32, verdict: Verdict, next: Option<Timestamp> },
+    PageJudged {
+        key: String,
+        attempt: u32,
+        verdict: Verdict,
+        next: Option<Timestamp>,
+    },
     /// It need not be told any more.
-    PageDropped { key: String, why: String },
+    PageDropped {
+        key: String,
+        why: String,
+    },
     /// Why nobody is told, said when the reason changes.
-    PageHeld { incident: u64, why: String },
+    PageHeld {
+        incident: u64,
+        why: String,
+    },
     /// A page is no longer held.
-    PageReleased { incident: u64 },
-    Silenced { silence: Silence },
-    SilenceEnded { id: u64, by: Option<String> },
+    PageReleased {
+        incident: u64,
+    },
+    Silenced {
+        silence: Silence,
+    },
+    SilenceEnded {
+        id: u64,
+        by: Option<String>,
+    },
     /// A run is to start; durable before it does.
-    HealClaimed { run: Box<Run> },
+    HealClaimed {
+        run: Box<Run>,
+    },
     /// Why it does not run, said when the reason changes.
-    HealHeld { incident: u64, target: String, why: String },
-    HealExited { run: String, end: RunEnd, took: Duration, output: String },
+    HealHeld {
+        incident: u64,
+        target: String,
+        why: String,
+    },
+    HealExited {
+        run: String,
+        end: RunEnd,
+        took: Duration,
+        output: String,
+    },
     /// The verify became true, or (`None`) false again.
-    HealVerifying { run: String, good_since: Option<Timestamp> },
-    HealClosed { run: String, outcome: Outcome },
+    HealVerifying {
+        run: String,
+        good_since: Option<Timestamp>,
+    },
+    HealClosed {
+        run: String,
+        outcome: Outcome,
+    },
     /// No step is left, or none may follow.
-    HealExhausted { incident: u64, target: String, why: String },
+    HealExhausted {
+        incident: u64,
+        target: String,
+        why: String,
+    },
     /// The master switch.
-    HealSwitched { on: bool, by: String, reason: String },
+    HealSwitched {
+        on: bool,
+        by: String,
+        reason: String,
+    },
     /// Another policy is in force.
-    PolicyChanged { rules: usize, broken: Vec<String> },
+    PolicyChanged {
+        rules: usize,
+        broken: Vec<String>,
+    },
     /// Slots that were not judged, and why.
-    SlotsSkipped { from: Timestamp, to: Timestamp, why: String },
+    SlotsSkipped {
+        from: Timestamp,
+        to: Timestamp,
+        why: String,
+    },
 }
 
 /// What an incident keeps of its rule, so that it can be closed when the rule is gone.

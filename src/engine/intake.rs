@@ -1,7 +1,12 @@
 //! The door for samples: numbers series, refuses what is too late, too far ahead or too much, counts a repeated
 //! delivery once. What it admits is made durable first and filed by the engine after that.
 
-#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used, clippy::indexing_slicing)]
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
 
 use std::collections::BTreeSet;
 
@@ -96,7 +101,9 @@ impl Intake {
     pub fn number(&mut self, key: &[u8], new: &mut Vec<SeriesKey>) -> Option<u32> {
         let hash = xxh3_64(key);
         let keys = &self.keys;
-        if let Some(found) = self.index.find(hash, |n| keys.get(*n as usize).is_some_and(|k| k.bytes() == key)) {
+        if let Some(found) = self.index.find(hash, |n| {
+            keys.get(*n as usize).is_some_and(|k| k.bytes() == key)
+        }) {
             return Some(*found);
         }
         if keys.len() >= SERIES_COUNT_MAX {
@@ -106,7 +113,9 @@ impl Intake {
         let key = SeriesKey::from_canonical(key);
         self.keys.push(key.clone());
         let keys = &self.keys;
-        self.index.insert_unique(hash, number, |n| keys.get(*n as usize).map_or(0, |k| xxh3_64(k.bytes())));
+        self.index.insert_unique(hash, number, |n| {
+            keys.get(*n as usize).map_or(0, |k| xxh3_64(k.bytes()))
+        });
         new.push(key);
         Some(number)
     }
@@ -123,7 +132,12 @@ impl Intake {
     }
 
     /// Lets in what may come in, adding it to `into`; says what may not, by index.
-    pub fn admit(&mut self, now: Timestamp, batch: &Batch, into: &mut Admitted) -> Vec<(u32, Refusal)> {
+    pub fn admit(
+        &mut self,
+        now: Timestamp,
+        batch: &Batch,
+        into: &mut Admitted,
+    ) -> Vec<(u32, Refusal)> {
         let mut refused = Vec::new();
         into.at = now;
         let (oldest, newest) = (now - LATE_MAX, now + FUTURE_MAX);
@@ -137,7 +151,12 @@ impl Intake {
                 refused.push((item.index, Refusal::Future));
                 continue;
             }
-            let Some(key) = batch.keys.get(item.key.start as usize..item.key.end as usize) else { continue };
+            let Some(key) = batch
+                .keys
+                .get(item.key.start as usize..item.key.end as usize)
+            else {
+                continue;
+            };
             if let Some(id) = item.id {
                 if !self.remember(now, id) {
                     self.repeated_total += 1;
@@ -146,7 +165,11 @@ impl Intake {
                 into.ids.push(id);
             }
             match self.number(key, &mut into.new) {
-                Some(series) => into.samples.push(Sample { series, ts, value: item.value }),
+                Some(series) => into.samples.push(Sample {
+                    series,
+                    ts,
+                    value: item.value,
+                }),
                 None => refused.push((item.index, Refusal::SeriesLimit)),
             }
         }
@@ -187,15 +210,34 @@ mod tests {
     fn late_and_future_items_are_refused_one_by_one() {
         let now = Timestamp::from_ms(3_600_000);
         let (mut door, mut into) = (Intake::default(), Admitted::default());
-        let refused = door.admit(now, &batch(&[("a", Some(2_999_999), None), ("a", Some(3_000_000), None), ("b", Some(4_200_001), None), ("b", None, None)]), &mut into);
+        let refused = door.admit(
+            now,
+            &batch(&[
+                ("a", Some(2_999_999), None),
+                ("a", Some(3_000_000), None),
+                ("b", Some(4_200_001), None),
+                ("b", None, None),
+            ]),
+            &mut into,
+        );
         assert_eq!(refused, [(0, Refusal::Late), (2, Refusal::Future)]);
-        assert_eq!(into.samples.iter().map(|s| (s.series, s.ts.ms())).collect::<Vec<_>>(), [(0, 3_000_000), (1, 3_600_000)]);
+        assert_eq!(
+            into.samples
+                .iter()
+                .map(|s| (s.series, s.ts.ms()))
+                .collect::<Vec<_>>(),
+            [(0, 3_000_000), (1, 3_600_000)]
+        );
     }
 
     #[test]
     fn a_repeated_delivery_counts_once_for_ten_minutes_and_again_if_it_was_not_durable() {
         let (mut door, mut into) = (Intake::default(), Admitted::default());
-        let one = batch(&[("a", None, Some("x")), ("a", None, Some("x")), ("b", None, Some("x"))]);
+        let one = batch(&[
+            ("a", None, Some("x")),
+            ("a", None, Some("x")),
+            ("b", None, Some("x")),
+        ]);
         door.admit(Timestamp::from_ms(0), &one, &mut into);
         assert_eq!(into.samples.len(), 2, "an id belongs to its series");
         door.admit(Timestamp::from_ms(599_999), &one, &mut into);

@@ -1,7 +1,12 @@
 //! Which series each rule judges, and what it says of one window. Strings are touched only when a series or a rule is
 //! new; a tick walks numbers.
 
-#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used, clippy::indexing_slicing)]
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +30,11 @@ impl Condition {
     /// Judges a window.
     pub fn judge(&self, window: Window<'_>) -> Judged {
         match self {
-            Condition::Threshold { aggregate, compare, threshold } => match window.aggregate(*aggregate) {
+            Condition::Threshold {
+                aggregate,
+                compare,
+                threshold,
+            } => match window.aggregate(*aggregate) {
                 Some(v) if compare.holds(v, *threshold) => Judged::Bad(v),
                 Some(v) => Judged::Good(v),
                 None => Judged::NoData,
@@ -34,9 +43,15 @@ impl Condition {
                 let mut context = evalexpr::HashMapContext::new();
                 let mut first = None;
                 for aggregate in reads {
-                    let Some(v) = window.aggregate(*aggregate) else { return Judged::NoData };
+                    let Some(v) = window.aggregate(*aggregate) else {
+                        return Judged::NoData;
+                    };
                     first.get_or_insert(v);
-                    let set = evalexpr::ContextWithMutableVariables::set_value(&mut context, aggregate.name().to_owned(), evalexpr::Value::Float(v));
+                    let set = evalexpr::ContextWithMutableVariables::set_value(
+                        &mut context,
+                        aggregate.name().to_owned(),
+                        evalexpr::Value::Float(v),
+                    );
                     if set.is_err() {
                         return Judged::NoData;
                     }
@@ -61,7 +76,11 @@ impl Condition {
     /// In words, without the window.
     pub fn words(&self) -> String {
         match self {
-            Condition::Threshold { aggregate, compare, threshold } => format!("{} {} {threshold}", aggregate.name(), compare.sign()),
+            Condition::Threshold {
+                aggregate,
+                compare,
+                threshold,
+            } => format!("{} {} {threshold}", aggregate.name(), compare.sign()),
             Condition::Guard { text, .. } => text.clone(),
         }
     }
@@ -94,10 +113,17 @@ pub struct Book {
 
 impl Book {
     /// The book of a policy over the series so far; `is_active` says whether an alert is.
-    pub fn new(policy: &Policy, series: &mut SeriesSet, is_active: impl Fn(&Rule, &SeriesKey) -> bool) -> Self {
+    pub fn new(
+        policy: &Policy,
+        series: &mut SeriesSet,
+        is_active: impl Fn(&Rule, &SeriesKey) -> bool,
+    ) -> Self {
         let mut book = Self::default();
         for rule in &policy.rules {
-            book.by_metric.entry(rule.selector.metric.clone()).or_default().push(book.rules.len());
+            book.by_metric
+                .entry(rule.selector.metric.clone())
+                .or_default()
+                .push(book.rules.len());
             book.rules.push((rule.clone(), Vec::new()));
         }
         for number in 0..u32::try_from(series.len()).unwrap_or(u32::MAX) {
@@ -107,13 +133,27 @@ impl Book {
     }
 
     /// Enters a series with every rule that judges it.
-    pub fn enter(&mut self, series: &mut SeriesSet, number: u32, is_active: impl Fn(&Rule, &SeriesKey) -> bool) {
-        let Some(key) = series.get(number).map(|s| s.key().clone()) else { return };
-        let Some(candidates) = self.by_metric.get(key.metric()) else { return };
+    pub fn enter(
+        &mut self,
+        series: &mut SeriesSet,
+        number: u32,
+        is_active: impl Fn(&Rule, &SeriesKey) -> bool,
+    ) {
+        let Some(key) = series.get(number).map(|s| s.key().clone()) else {
+            return;
+        };
+        let Some(candidates) = self.by_metric.get(key.metric()) else {
+            return;
+        };
         for at in candidates {
-            let Some((rule, judges)) = self.rules.get_mut(*at) else { continue };
+            let Some((rule, judges)) = self.rules.get_mut(*at) else {
+                continue;
+            };
             if rule.selector.matches(&key) {
-                judges.push(Judge { series: number, active: is_active(rule, &key) });
+                judges.push(Judge {
+                    series: number,
+                    active: is_active(rule, &key),
+                });
                 series.need(number, rule.window);
             }
         }

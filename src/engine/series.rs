@@ -1,6 +1,11 @@
 //! Samples → windows. Series are numbered in order of first sight; a window is two slices, times and values.
 
-#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used, clippy::indexing_slicing)]
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
 
 use crate::engine::limits::{BOARD_SAMPLES_MAX, BOARD_WINDOW, SERIES_SAMPLES_MAX};
 use crate::engine::policy::Aggregate;
@@ -41,7 +46,13 @@ pub struct Window<'a> {
 
 impl Series {
     fn new(key: SeriesKey) -> Self {
-        Self { key, times: Vec::new(), values: Vec::new(), start: 0, horizon: Duration::ZERO }
+        Self {
+            key,
+            times: Vec::new(),
+            values: Vec::new(),
+            start: 0,
+            horizon: Duration::ZERO,
+        }
     }
     /// Who it is.
     pub fn key(&self) -> &SeriesKey {
@@ -54,12 +65,18 @@ impl Series {
     }
     /// Samples in (from, to].
     pub fn window(&self, from: Timestamp, to: Timestamp) -> Window<'_> {
-        let a = self.times.partition_point(|t| *t <= from.ms()).max(self.start);
+        let a = self
+            .times
+            .partition_point(|t| *t <= from.ms())
+            .max(self.start);
         let b = match self.times.last() {
             Some(t) if *t <= to.ms() => self.times.len(),
             _ => self.times.partition_point(|t| *t <= to.ms()).max(a),
         };
-        Window { times: self.times.get(a..b).unwrap_or(&[]), values: self.values.get(a..b).unwrap_or(&[]) }
+        Window {
+            times: self.times.get(a..b).unwrap_or(&[]),
+            values: self.values.get(a..b).unwrap_or(&[]),
+        }
     }
 
     /// Files a sample; true if the oldest had to be shed for it.
@@ -93,7 +110,8 @@ impl Series {
         let newest = Timestamp::from_ms(newest_ms);
         let (need, board) = ((newest - self.horizon).ms(), (newest - BOARD_WINDOW).ms());
         while let Some(t) = self.times.get(self.start) {
-            let kept = *t > need || (*t > board && self.times.len() - self.start < BOARD_SAMPLES_MAX);
+            let kept =
+                *t > need || (*t > board && self.times.len() - self.start < BOARD_SAMPLES_MAX);
             if kept {
                 break;
             }
@@ -128,7 +146,9 @@ impl Window<'_> {
             Aggregate::P99 => quantile(self.values, 0.99),
             Aggregate::Stddev => {
                 let mean = mean();
-                Some((self.values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n as f64).sqrt())
+                Some(
+                    (self.values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n as f64).sqrt(),
+                )
             }
             Aggregate::Rate => self.rate(),
         }
@@ -229,7 +249,11 @@ mod tests {
         set.add(SeriesKey::new("m", &Labels::new()));
         set.need(0, Duration::from_mins(3));
         for (t, v) in samples {
-            set.file(&[Sample { series: 0, ts: Timestamp::from_ms(*t * 1_000), value: *v }]);
+            set.file(&[Sample {
+                series: 0,
+                ts: Timestamp::from_ms(*t * 1_000),
+                value: *v,
+            }]);
         }
         set
     }
@@ -237,21 +261,45 @@ mod tests {
     #[test]
     fn a_window_is_open_on_the_left_and_closed_on_the_right() {
         let set = series(&[(10, 1.0), (20, 2.0), (30, 3.0), (40, 4.0)]);
-        let w = set.get(0).unwrap().window(Timestamp::from_ms(10_000), Timestamp::from_ms(30_000));
+        let w = set
+            .get(0)
+            .unwrap()
+            .window(Timestamp::from_ms(10_000), Timestamp::from_ms(30_000));
         assert_eq!(w.values, [2.0, 3.0]);
     }
 
     #[test]
     fn late_samples_take_their_place_and_equal_times_are_all_kept() {
         let set = series(&[(10, 1.0), (30, 3.0), (20, 2.0), (20, 2.5)]);
-        assert_eq!(set.get(0).unwrap().window(Timestamp::from_ms(0), Timestamp::from_ms(99_000)).values, [1.0, 2.0, 2.5, 3.0]);
+        assert_eq!(
+            set.get(0)
+                .unwrap()
+                .window(Timestamp::from_ms(0), Timestamp::from_ms(99_000))
+                .values,
+            [1.0, 2.0, 2.5, 3.0]
+        );
     }
 
     #[test]
     fn aggregates() {
-        let set = series(&[(1, 2.0), (2, 4.0), (3, 4.0), (4, 4.0), (5, 5.0), (6, 5.0), (7, 7.0), (8, 9.0)]);
-        let w = set.get(0).unwrap().window(Timestamp::from_ms(0), Timestamp::from_ms(8_000));
-        let got: Vec<String> = Aggregate::ALL.iter().map(|(n, a)| format!("{n}={:.3}", w.aggregate(*a).unwrap())).collect();
+        let set = series(&[
+            (1, 2.0),
+            (2, 4.0),
+            (3, 4.0),
+            (4, 4.0),
+            (5, 5.0),
+            (6, 5.0),
+            (7, 7.0),
+            (8, 9.0),
+        ]);
+        let w = set
+            .get(0)
+            .unwrap()
+            .window(Timestamp::from_ms(0), Timestamp::from_ms(8_000));
+        let got: Vec<String> = Aggregate::ALL
+            .iter()
+            .map(|(n, a)| format!("{n}={:.3}", w.aggregate(*a).unwrap()))
+            .collect();
         expect_test::expect!["avg=5.000 min=2.000 max=9.000 sum=40.000 count=8.000 last=9.000 p50=4.500 p90=7.600 p95=8.300 p99=8.860 stddev=2.000 rate=1.000"]
             .assert_eq(&got.join(" "));
     }
@@ -259,7 +307,10 @@ mod tests {
     #[test]
     fn a_counter_that_starts_again_still_has_a_rate() {
         let set = series(&[(0, 90.0), (10, 100.0), (20, 5.0)]);
-        let w = set.get(0).unwrap().window(Timestamp::from_ms(-1), Timestamp::from_ms(20_000));
+        let w = set
+            .get(0)
+            .unwrap()
+            .window(Timestamp::from_ms(-1), Timestamp::from_ms(20_000));
         assert_eq!(w.aggregate(Aggregate::Rate), Some(0.75));
     }
 }

@@ -1,7 +1,12 @@
 //! What is true now, as far as people are concerned: alerts, incidents, pages, silences, heals. It changes only by
 //! [`State::apply`]: live and after a restart alike, so that a restart cannot change anything.
 
-#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used, clippy::indexing_slicing)]
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -118,6 +123,8 @@ pub struct Plan {
     pub run: Option<String>,
     /// Why nothing runs at the moment.
     pub held: Option<String>,
+    /// How the last run ended.
+    pub last: Option<Outcome>,
     /// Why nothing will run any more.
     pub exhausted: Option<String>,
 }
@@ -184,7 +191,11 @@ pub struct Switch {
 
 impl Default for Switch {
     fn default() -> Self {
-        Self { on: true, by: String::new(), reason: String::new() }
+        Self {
+            on: true,
+            by: String::new(),
+            reason: String::new(),
+        }
     }
 }
 
@@ -231,11 +242,21 @@ mod pairs {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub fn serialize<K: Serialize, V: Serialize, S: Serializer>(map: &BTreeMap<K, V>, s: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
         s.collect_seq(map)
     }
 
-    pub fn deserialize<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<K, V>, D::Error> {
+    pub fn deserialize<
+        'de,
+        K: Deserialize<'de> + Ord,
+        V: Deserialize<'de>,
+        D: Deserializer<'de>,
+    >(
+        d: D,
+    ) -> Result<BTreeMap<K, V>, D::Error> {
         Ok(Vec::<(K, V)>::deserialize(d)?.into_iter().collect())
     }
 }
@@ -258,26 +279,49 @@ impl State {
     pub fn apply_one(&mut self, at: Timestamp, event: &Event) {
         match event {
             Event::AlertBegan { key, labels, value } => {
-                let alert = Alert { labels: labels.clone(), annotations: Labels::new(), phase: Phase::Pending, since: at, value: *value, lost_since: None };
+                let alert = Alert {
+                    labels: labels.clone(),
+                    annotations: Labels::new(),
+                    phase: Phase::Pending,
+                    since: at,
+                    value: *value,
+                    lost_since: None,
+                };
                 self.alerts.insert(key.clone(), alert);
             }
             Event::AlertCalmed { key } => {
                 self.alerts.remove(key);
             }
-            Event::AlertFired { key, annotations, value } => {
+            Event::AlertFired {
+                key,
+                annotations,
+                value,
+            } => {
                 if let Some(alert) = self.alerts.get_mut(key) {
-                    (alert.phase, alert.annotations, alert.value) = (Phase::Firing, annotations.clone(), *value);
+                    (alert.phase, alert.annotations, alert.value) =
+                        (Phase::Firing, annotations.clone(), *value);
                 }
                 self.join(key);
             }
-            Event::AlertKept { key } => self.set_alert(key, |a| a.phase = Phase::Kept { since: at }),
+            Event::AlertKept { key } => {
+                self.set_alert(key, |a| a.phase = Phase::Kept { since: at })
+            }
             Event::AlertAgain { key } => self.set_alert(key, |a| a.phase = Phase::Firing),
             Event::AlertLost { key } => self.set_alert(key, |a| a.lost_since = Some(at)),
             Event::AlertHeard { key } => self.set_alert(key, |a| a.lost_since = None),
-            Event::AlertResolved { key, value, cause: _ } => {
+            Event::AlertResolved {
+                key,
+                value,
+                cause: _,
+            } => {
                 if let Some(mut alert) = self.alerts.remove(key) {
                     alert.value = value.unwrap_or(alert.value);
-                    if let Some(member) = self.open.get(&key.rule).and_then(|id| self.incidents.get_mut(id)).and_then(|i| i.alerts.get_mut(&key.series)) {
+                    if let Some(member) = self
+                        .open
+                        .get(&key.rule)
+                        .and_then(|id| self.incidents.get_mut(id))
+                        .and_then(|i| i.alerts.get_mut(&key.series))
+                    {
                         (member.alert, member.resolved_at) = (alert, Some(at));
                     }
                 }
@@ -286,12 +330,21 @@ impl State {
             Event::IncidentClosed { id, cause } => self.close_one(at, *id, *cause),
             Event::IncidentAcked { id, by, note } => {
                 if let Some(i) = self.incidents.get_mut(id) {
-                    i.acked = Some(Acked { by: by.clone(), note: note.clone(), at });
+                    i.acked = Some(Acked {
+                        by: by.clone(),
+                        note: note.clone(),
+                        at,
+                    });
                 }
             }
-            Event::PageHeld { incident, why } => self.set_incident(*incident, |i| i.held = Some(why.clone())),
+            Event::PageHeld { incident, why } => {
+                self.set_incident(*incident, |i| i.held = Some(why.clone()))
+            }
             Event::PageReleased { incident } => self.set_incident(*incident, |i| i.held = None),
-            Event::PageQueued { .. } | Event::PageTried { .. } | Event::PageJudged { .. } | Event::PageDropped { .. } => self.apply_page(at, event),
+            Event::PageQueued { .. }
+            | Event::PageTried { .. }
+            | Event::PageJudged { .. }
+            | Event::PageDropped { .. } => self.apply_page(at, event),
             Event::Silenced { silence } => {
                 self.silence_last = self.silence_last.max(silence.id);
                 self.silences.insert(silence.id, silence.clone());
@@ -299,12 +352,32 @@ impl State {
             Event::SilenceEnded { id, by: _ } => {
                 self.silences.remove(id);
             }
-            Event::HealClaimed { .. } | Event::HealExited { .. } | Event::HealVerifying { .. } | Event::HealClosed { .. } => self.apply_heal(at, event),
-            Event::HealHeld { incident, target, why } => self.set_plan(*incident, target, |p| p.held = Some(why.clone())),
-            Event::HealExhausted { incident, target, why } => self.set_plan(*incident, target, |p| p.exhausted = Some(why.clone())),
-            Event::HealSwitched { on, by, reason } => self.switch = Switch { on: *on, by: by.clone(), reason: reason.clone() },
+            Event::HealClaimed { .. }
+            | Event::HealExited { .. }
+            | Event::HealVerifying { .. }
+            | Event::HealClosed { .. } => self.apply_heal(at, event),
+            Event::HealHeld {
+                incident,
+                target,
+                why,
+            } => self.set_plan(*incident, target, |p| p.held = Some(why.clone())),
+            Event::HealExhausted {
+                incident,
+                target,
+                why,
+            } => self.set_plan(*incident, target, |p| p.exhausted = Some(why.clone())),
+            Event::HealSwitched { on, by, reason } => {
+                self.switch = Switch {
+                    on: *on,
+                    by: by.clone(),
+                    reason: reason.clone(),
+                }
+            }
             Event::PolicyChanged { broken, rules: _ } => {
-                self.broken = broken.iter().map(|f| (f.clone(), self.broken.get(f).copied().unwrap_or(at))).collect();
+                self.broken = broken
+                    .iter()
+                    .map(|f| (f.clone(), self.broken.get(f).copied().unwrap_or(at)))
+                    .collect();
             }
             Event::SlotsSkipped { .. } => {}
         }
@@ -314,7 +387,12 @@ impl State {
         if let Some(alert) = self.alerts.get_mut(key) {
             change(alert);
         }
-        if let Some(member) = self.open.get(&key.rule).and_then(|id| self.incidents.get_mut(id)).and_then(|i| i.alerts.get_mut(&key.series)) {
+        if let Some(member) = self
+            .open
+            .get(&key.rule)
+            .and_then(|id| self.incidents.get_mut(id))
+            .and_then(|i| i.alerts.get_mut(&key.series))
+        {
             change(&mut member.alert);
         }
     }
@@ -326,15 +404,29 @@ impl State {
     }
 
     fn set_plan(&mut self, incident: u64, target: &str, change: impl FnOnce(&mut Plan)) {
-        self.set_incident(incident, |i| change(i.plans.entry(target.to_owned()).or_default()));
+        self.set_incident(incident, |i| {
+            change(i.plans.entry(target.to_owned()).or_default())
+        });
     }
 
     /// An alert that fires belongs to its rule's open incident.
     fn join(&mut self, key: &AlertKey) {
-        let (Some(alert), Some(id)) = (self.alerts.get(key), self.open.get(&key.rule)) else { return };
+        let (Some(alert), Some(id)) = (self.alerts.get(key), self.open.get(&key.rule)) else {
+            return;
+        };
         if let Some(incident) = self.incidents.get_mut(id) {
-            let told = incident.alerts.get(&key.series).is_some_and(|m| m.told && m.resolved_at.is_none());
-            incident.alerts.insert(key.series.clone(), Member { alert: alert.clone(), resolved_at: None, told });
+            let told = incident
+                .alerts
+                .get(&key.series)
+                .is_some_and(|m| m.told && m.resolved_at.is_none());
+            incident.alerts.insert(
+                key.series.clone(),
+                Member {
+                    alert: alert.clone(),
+                    resolved_at: None,
+                    told,
+                },
+            );
         }
     }
 
@@ -358,19 +450,39 @@ impl State {
                 plans: BTreeMap::new(),
             },
         );
-        let firing: Vec<AlertKey> = self.alerts.iter().filter(|(k, a)| k.rule == *rule && a.is_firing()).map(|(k, _)| k.clone()).collect();
+        let firing: Vec<AlertKey> = self
+            .alerts
+            .iter()
+            .filter(|(k, a)| k.rule == *rule && a.is_firing())
+            .map(|(k, _)| k.clone())
+            .collect();
         firing.iter().for_each(|key| self.join(key));
     }
 
     fn close_one(&mut self, at: Timestamp, id: u64, cause: Cause) {
-        let Some(incident) = self.incidents.get_mut(&id) else { return };
+        let Some(incident) = self.incidents.get_mut(&id) else {
+            return;
+        };
         incident.closed = Some((at, cause));
         incident.held = None;
         self.open.remove(&incident.rule);
         let waiting: BTreeSet<u64> = self.outbox.values().map(|o| o.page.incident).collect();
-        let running: BTreeSet<u64> = self.heals.values().filter(|h| h.closed.is_none()).map(|h| h.run.incident).collect();
-        let closed: Vec<u64> = self.incidents.values().filter(|i| i.closed.is_some() && !waiting.contains(&i.id) && !running.contains(&i.id)).map(|i| i.id).collect();
-        for old in closed.iter().take(closed.len().saturating_sub(INCIDENTS_CLOSED_MAX)) {
+        let running: BTreeSet<u64> = self
+            .heals
+            .values()
+            .filter(|h| h.closed.is_none())
+            .map(|h| h.run.incident)
+            .collect();
+        let closed: Vec<u64> = self
+            .incidents
+            .values()
+            .filter(|i| i.closed.is_some() && !waiting.contains(&i.id) && !running.contains(&i.id))
+            .map(|i| i.id)
+            .collect();
+        for old in closed
+            .iter()
+            .take(closed.len().saturating_sub(INCIDENTS_CLOSED_MAX))
+        {
             self.incidents.remove(old);
         }
     }
@@ -391,8 +503,16 @@ impl State {
                     o.fallback_told = true;
                 }
                 let page = Page::clone(page);
-                let out =
-                    Outgoing { queued_at: at, attempts: 0, in_flight: false, maybe_told: false, next: at, trouble: None, fallback_told: fallback_for.is_some(), page };
+                let out = Outgoing {
+                    queued_at: at,
+                    attempts: 0,
+                    in_flight: false,
+                    maybe_told: false,
+                    next: at,
+                    trouble: None,
+                    fallback_told: fallback_for.is_some(),
+                    page,
+                };
                 self.outbox.insert(out.page.key.clone(), out);
             }
             Event::PageTried { key, attempt } => {
@@ -400,8 +520,15 @@ impl State {
                     (o.attempts, o.in_flight) = (*attempt, true);
                 }
             }
-            Event::PageJudged { key, attempt: _, verdict, next } => {
-                let Some(o) = self.outbox.get_mut(key) else { return };
+            Event::PageJudged {
+                key,
+                attempt: _,
+                verdict,
+                next,
+            } => {
+                let Some(o) = self.outbox.get_mut(key) else {
+                    return;
+                };
                 o.in_flight = false;
                 match verdict {
                     Verdict::Done => {
@@ -409,8 +536,12 @@ impl State {
                             i.told.insert(o.page.receiver.clone(), at);
                         }
                     }
-                    Verdict::Unknown { why } => (o.maybe_told, o.trouble) = (true, Some(why.clone())),
-                    Verdict::Retry { why, .. } | Verdict::Refused { why } => o.trouble = Some(why.clone()),
+                    Verdict::Unknown { why } => {
+                        (o.maybe_told, o.trouble) = (true, Some(why.clone()))
+                    }
+                    Verdict::Retry { why, .. } | Verdict::Refused { why } => {
+                        o.trouble = Some(why.clone())
+                    }
                 }
                 match next {
                     Some(next) => o.next = *next,
@@ -429,16 +560,40 @@ impl State {
     fn apply_heal(&mut self, at: Timestamp, event: &Event) {
         match event {
             Event::HealClaimed { run } => {
-                let starts = self.starts.entry((run.group.clone(), run.target.clone())).or_default();
+                let starts = self
+                    .starts
+                    .entry((run.group.clone(), run.target.clone()))
+                    .or_default();
                 starts.push(at);
                 let excess = starts.len().saturating_sub(100);
                 starts.drain(..excess);
-                self.set_plan(run.incident, &run.target, |p| (p.attempts, p.run, p.held) = (run.attempt, Some(run.id.clone()), None));
-                self.heals.insert(run.id.clone(), Heal { run: Run::clone(run), claimed_at: at, ended: None, good_since: None, closed: None });
+                self.set_plan(run.incident, &run.target, |p| {
+                    (p.attempts, p.run, p.held) = (run.attempt, Some(run.id.clone()), None)
+                });
+                self.heals.insert(
+                    run.id.clone(),
+                    Heal {
+                        run: Run::clone(run),
+                        claimed_at: at,
+                        ended: None,
+                        good_since: None,
+                        closed: None,
+                    },
+                );
             }
-            Event::HealExited { run, end, took, output } => {
+            Event::HealExited {
+                run,
+                end,
+                took,
+                output,
+            } => {
                 if let Some(h) = self.heals.get_mut(run) {
-                    h.ended = Some(Ended { at, end: end.clone(), took: *took, output: output.clone() });
+                    h.ended = Some(Ended {
+                        at,
+                        end: end.clone(),
+                        took: *took,
+                        output: output.clone(),
+                    });
                 }
             }
             Event::HealVerifying { run, good_since } => {
@@ -447,13 +602,14 @@ impl State {
                 }
             }
             Event::HealClosed { run, outcome } => {
-                let Some(h) = self.heals.get_mut(run) else { return };
+                let Some(h) = self.heals.get_mut(run) else {
+                    return;
+                };
                 h.closed = Some((at, *outcome));
-                let busy = matches!(h.ended.as_ref().map(|e| &e.end), Some(RunEnd::Exited { code: 75 }));
                 let (incident, target, step) = (h.run.incident, h.run.target.clone(), h.run.step);
                 self.set_plan(incident, &target, |p| {
-                    p.run = None;
-                    if !busy {
+                    (p.run, p.last) = (None, Some(*outcome));
+                    if *outcome != Outcome::Busy {
                         (p.step, p.attempts) = (step + 1, 0);
                     }
                 });

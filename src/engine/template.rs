@@ -1,6 +1,11 @@
 //! The words of an alert: Go templates over `$labels` and `$value`, as in Prometheus rule files.
 
-#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used, clippy::indexing_slicing)]
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +22,10 @@ pub fn check(text: &str) -> Result<(), String> {
 }
 
 fn parse(text: &str) -> Result<Template, String> {
-    Template::new("annotation").missing_key(MissingKey::ZeroValue).parse(&format!("{PRELUDE}{text}")).map_err(|e| e.to_string())
+    Template::new("annotation")
+        .missing_key(MissingKey::ZeroValue)
+        .parse(&format!("{PRELUDE}{text}"))
+        .map_err(|e| e.to_string())
 }
 
 /// Expands one annotation. A failure goes into the text, so that the alert is told all the same.
@@ -25,10 +33,20 @@ pub fn expand(text: &str, labels: &Labels, value: f64) -> String {
     if !text.contains("{{") {
         return text.to_owned();
     }
-    let fields: BTreeMap<Arc<str>, Value> = labels.iter().map(|(n, v)| (Arc::from(n), Value::String(Arc::from(v)))).collect();
-    let data: BTreeMap<Arc<str>, Value> =
-        [(Arc::from("Labels"), Value::Map(Arc::new(fields))), (Arc::from("Value"), Value::Float(value))].into_iter().collect();
-    match parse(text).and_then(|t| t.execute_to_string(&Value::Map(Arc::new(data))).map_err(|e| e.to_string())) {
+    let fields: BTreeMap<Arc<str>, Value> = labels
+        .iter()
+        .map(|(n, v)| (Arc::from(n), Value::String(Arc::from(v))))
+        .collect();
+    let data: BTreeMap<Arc<str>, Value> = [
+        (Arc::from("Labels"), Value::Map(Arc::new(fields))),
+        (Arc::from("Value"), Value::Float(value)),
+    ]
+    .into_iter()
+    .collect();
+    match parse(text).and_then(|t| {
+        t.execute_to_string(&Value::Map(Arc::new(data)))
+            .map_err(|e| e.to_string())
+    }) {
         Ok(text) => text,
         Err(error) => format!("<error expanding template: {error}>"),
     }
@@ -41,7 +59,14 @@ mod tests {
     #[test]
     fn an_annotation_reads_labels_and_value() {
         let labels = Labels::new().with("region", "east");
-        assert_eq!(expand("{{ $labels.region }} is slow: {{ $value }} ms", &labels, 1580.0), "east is slow: 1580 ms");
+        assert_eq!(
+            expand(
+                "{{ $labels.region }} is slow: {{ $value }} ms",
+                &labels,
+                1580.0
+            ),
+            "east is slow: 1580 ms"
+        );
         assert!(expand("{{ nosuch }}", &labels, 1.0).starts_with("<error expanding template"));
         assert!(check("{{ if }}").is_err());
     }

@@ -1,0 +1,289 @@
+//! Values → edges: began, fired, calmed, kept, lost, resolved; and the incidents that gather alerts.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use std::collections::BTreeSet;
+
+use crate::engine::Engine;
+use crate::engine::event::{About, AlertKey, Cause, Event};
+use crate::engine::policy::{Missing, Rule, RuleId};
+use crate::engine::rule::Judged;
+use crate::engine::series::Series;
+use crate::engine::state::Phase;
+use crate::engine::template;
+use crate::model::labels::Labels;
+
+impl Engine {
+    /// Judges every rule on every series it has. All edges of a tick are taken before anything is told.
+    pub(super) fn judge_rules(&mut self) {
+        let mut book = std::mem::take(&mut self.book);
+        for (rule, judges) in &mut book.rules {
+            let from = self.now - rule.window;
+            for judge in judges {
+                let Some(series) = self.series.get(judge.series) else {
+                    continue;
+                };
+                let window = series.window(from, self.now);
+                let mut judged = rule.condition.judge(window);
+                if judged == Judged::NoData
+                    && rule.missing == Missing::Fire
+                    && series.last().is_some_and(|(t, _)| t <= self.now)
+                {
+                    judged = Judged::Bad(series.last().map_or(0.0, |(_, v)| v));
+                }
+                if !judge.active && !matches!(judged, Judged::Bad(_)) {
+                    continue;
+                }
+                // A firing alert with an easier condition to clear stays bad until that one holds.
+                if judge.active
+                    && let Some(resolve) = &rule.resolve
+                {
+                    judged = match (judged, resolve.judge(window)) {
+                        (Judged::NoData, _) | (_, Judged::NoData) => Judged::NoData,
+                        (Judged::Bad(v) | Judged::Good(v), Judged::Bad(_)) => Judged::Good(v),
+                        (Judged::Bad(v), Judged::Good(_)) => Judged::Bad(v),
+                        (Judged::Good(v), Judged::Good(_)) => {
+                            if self.fires(rule, series) {
+                                Judged::Bad(v)
+                            } else {
+                                Judged::Good(v)
+                            }
+                        }
+                    };
+                }
+                let key = AlertKey {
+                    rule: rule.id.clone(),
+                    series: series.key().to_string(),
+                };
+                let series_labels = series.key().labels();
+                judge.active = self.take_edge(rule, key, &series_labels, judged);
+            }
+        }
+        self.book = book;
+    }
+
+    fn fires(&self, rule: &Rule, series: &Series) -> bool {
+        self.state
+            .alerts
+            .get(&AlertKey {
+                rule: rule.id.clone(),
+                series: series.key().to_string(),
+            })
+            .is_some_and(|a| a.is_firing())
+    }
+
+    /// One transition of one alert; true if it is active afterwards.
+    fn take_edge(
+        &mut self,
+        rule: &Rule,
+        key: AlertKey,
+        series_labels: &Labels,
+        judged: Judged,
+    ) -> bool {
+        let Some(alert) = self.state.alerts.get(&key) else {
+            let Judged::Bad(value) = judged else {
+                return false;
+            };
+            let mut labels = series_labels.clone();
+            rule.labels.iter().for_each(|(n, v)| labels.set(n, v));
+            labels.set("alertname", &rule.name);
+            self.emit(Event::AlertBegan {
+                key: key.clone(),
+                labels: labels.clone(),
+                value,
+            });
+            if rule.for_.is_zero() {
+                self.fire(rule, key, &labels, value);
+            }
+            return true;
+        };
+        let (phase, since, labels, lost) = (
+            alert.phase,
+            alert.since,
+            alert.labels.clone(),
+            alert.lost_since.is_some(),
+        );
+        if lost && judged != Judged::NoData {
+            self.emit(Event::AlertHeard { key: key.clone() });
+        }
+        match (phase, judged) {
+            (Phase::Pending, Judged::Bad(value)) => {
+                if self.now.since(since) >= rule.for_ {
+                    self.fire(rule, key, &labels, value);
+                }
+                true
+            }
+            (Phase::Pending, Judged::Good(_)) => {
+                self.emit(Event::AlertCalmed { key });
+                false
+            }
+            (Phase::Firing, Judged::Bad(_)) => true,
+            (Phase::Firing, Judged::Good(value)) => {
+                if rule.keep_firing_for.is_zero() {
+                    self.emit(Event::AlertResolved {
+                        key,
+                        cause: Cause::Recovered,
+                        value: Some(value),
+                    });
+                    return false;
+                }
+                self.emit(Event::AlertKept { key });
+                true
+            }
+            (Phase::Kept { .. }, Judged::Bad(_)) => {
+                self.emit(Event::AlertAgain { key });
+                true
+            }
+            (Phase::Kept { since }, Judged::Good(value)) => {
+                if self.now.since(since) < rule.keep_firing_for {
+                    return true;
+                }
+                self.emit(Event::AlertResolved {
+                    key,
+                    cause: Cause::Recovered,
+                    value: Some(value),
+                });
+                false
+            }
+            (Phase::Pending, Judged::NoData) => match rule.missing {
+                Missing::Hold | Missing::Fire => true,
+                Missing::Resolve => {
+                    self.emit(Event::AlertCalmed { key });
+                    false
+                }
+            },
+            (Phase::Firing | Phase::Kept { .. }, Judged::NoData) => match rule.missing {
+                Missing::Resolve => {
+                    self.emit(Event::AlertResolved {
+                        key,
+                        cause: Cause::SeriesMissing,
+                        value: None,
+                    });
+                    false
+                }
+                Missing::Hold | Missing::Fire => {
+                    if !lost {
+                        self.emit(Event::AlertLost { key });
+                    }
+                    true
+                }
+            },
+        }
+    }
+
+    fn fire(&mut self, rule: &Rule, key: AlertKey, labels: &Labels, value: f64) {
+        let annotations = rule
+            .annotations
+            .iter()
+            .map(|(n, t)| (n, template::expand(t, labels, value)))
+            .collect();
+        self.emit(Event::AlertFired {
+            key,
+            annotations,
+            value,
+        });
+    }
+
+    /// Alerts of a rule that is gone are over.
+    pub(super) fn drop_removed_rules(&mut self) {
+        let rules: BTreeSet<&RuleId> = self.book.rules.iter().map(|(r, _)| &r.id).collect();
+        let gone: Vec<(AlertKey, bool)> = self
+            .state
+            .alerts
+            .iter()
+            .filter(|(k, _)| !rules.contains(&k.rule))
+            .map(|(k, a)| (k.clone(), a.is_firing()))
+            .collect();
+        for (key, firing) in gone {
+            self.emit(match firing {
+                true => Event::AlertResolved {
+                    key,
+                    cause: Cause::RuleRemoved,
+                    value: None,
+                },
+                false => Event::AlertCalmed { key },
+            });
+        }
+    }
+
+    /// Opens an incident for each rule that fires and has none; closes those whose last alert is over.
+    pub(super) fn group_alerts(&mut self) {
+        let firing: BTreeSet<RuleId> = self
+            .state
+            .alerts
+            .iter()
+            .filter(|(_, a)| a.is_firing())
+            .map(|(k, _)| k.rule.clone())
+            .collect();
+        let closing: Vec<(u64, RuleId)> = self
+            .state
+            .open
+            .iter()
+            .filter(|(rule, _)| !firing.contains(*rule))
+            .map(|(rule, id)| (*id, rule.clone()))
+            .collect();
+        for (id, rule) in closing {
+            // A script that is still at work decides what the closing message says.
+            if self
+                .state
+                .heals
+                .values()
+                .any(|h| h.run.incident == id && h.ended.is_none() && h.closed.is_none())
+            {
+                continue;
+            }
+            let removed = self.policy.is_some() && self.book.rule(&rule).is_none();
+            let missing = self.events.iter().any(|e| matches!(e, Event::AlertResolved { key, cause: Cause::SeriesMissing, .. } if key.rule == rule));
+            let cause = if removed {
+                Cause::RuleRemoved
+            } else if missing {
+                Cause::SeriesMissing
+            } else {
+                Cause::Recovered
+            };
+            self.emit(Event::IncidentClosed { id, cause });
+            self.close_pages(id);
+        }
+        for id in firing {
+            if self.state.open.contains_key(&id) {
+                continue;
+            }
+            let Some((rule, _)) = self.book.rule(&id) else {
+                continue;
+            };
+            let about = about(
+                rule,
+                self.policy
+                    .as_ref()
+                    .and_then(|p| p.default_receiver.as_deref()),
+            );
+            let number = self.state.incident_last + 1;
+            self.emit(Event::IncidentOpened {
+                id: number,
+                rule: id,
+                about,
+            });
+        }
+    }
+}
+
+fn about(rule: &Rule, default_receiver: Option<&str>) -> About {
+    let mut notify = rule.notify.clone();
+    if notify.is_empty() {
+        notify.extend(default_receiver.map(str::to_owned));
+    }
+    About {
+        name: rule.name.clone(),
+        metric: rule.selector.metric.clone(),
+        condition: format!("{} over {}", rule.condition.words(), rule.window),
+        threshold: rule.condition.threshold(),
+        runbook: rule.runbook.clone(),
+        notify,
+        silence_window: rule.silence_window,
+    }
+}

@@ -1,0 +1,415 @@
+//! What to try: guards before a run, verification after it, the next step, or a person.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::engine::event::{Event, Outcome, Run, RunEnd};
+use crate::engine::limits::HEAL_BUSY_MAX;
+use crate::engine::policy::{Compare, Condition, Heal as Terms, Rule};
+use crate::engine::rule::Judged;
+use crate::engine::state::{Alert, Heal, Incident, Plan};
+use crate::engine::{Effect, Engine};
+use crate::model::page::PageKind;
+use crate::model::time::{Duration, Timestamp};
+
+impl Outcome {
+    /// As people read it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Outcome::Healed => "healed",
+            Outcome::NoEffect => "no effect",
+            Outcome::Worse => "worse than before",
+            Outcome::Failed => "failed",
+            Outcome::TimedOut => "timed out",
+            Outcome::Unverifiable => "not verifiable: no fresh data",
+            Outcome::Unknown => "outcome unknown",
+            Outcome::NotStarted => "not started",
+            Outcome::NotApplicable => "not applicable",
+            Outcome::Refused => "refused by the script",
+            Outcome::Busy => "busy, to be tried again",
+        }
+    }
+}
+
+impl RunEnd {
+    /// As people read it.
+    pub fn words(&self) -> String {
+        match self {
+            RunEnd::Exited { code: 0 } => "success".to_owned(),
+            RunEnd::Exited { code } => format!("failed with exit code {code}"),
+            RunEnd::Signalled { signal } => format!("ended by signal {signal}"),
+            RunEnd::TimedOut => "killed at its deadline".to_owned(),
+            RunEnd::NotStarted { why } => format!("not started: {why}"),
+            RunEnd::Unknown { why } => format!("outcome unknown: {why}"),
+        }
+    }
+
+    /// The outcome, if the end alone decides it; `None` where the verify does.
+    fn outcome(&self) -> Option<Outcome> {
+        match self {
+            RunEnd::Exited { code: 0 } | RunEnd::Unknown { .. } => None,
+            RunEnd::Exited { code: 75 } => Some(Outcome::Busy),
+            RunEnd::Exited { code: 77 } => Some(Outcome::NotApplicable),
+            RunEnd::Exited { code: 78 } => Some(Outcome::Refused),
+            RunEnd::Exited { .. } | RunEnd::Signalled { .. } => Some(Outcome::Failed),
+            RunEnd::TimedOut => Some(Outcome::TimedOut),
+            RunEnd::NotStarted { .. } => Some(Outcome::NotStarted),
+        }
+    }
+}
+
+/// The label's value that a heal acts on, or the rule as a whole.
+fn target_of(terms: &Terms, rule: &Rule, alert: &Alert) -> String {
+    match &terms.target {
+        Some(label) => alert.labels.get(label).to_owned(),
+        None => rule.name.clone(),
+    }
+}
+
+impl Engine {
+    /// Verifies runs that ended, then starts what may start.
+    pub(super) fn step_heals(&mut self) {
+        let open: Vec<Heal> = self
+            .state
+            .heals
+            .values()
+            .filter(|h| h.closed.is_none())
+            .cloned()
+            .collect();
+        for heal in open {
+            self.verify(&heal);
+        }
+        let incidents: Vec<u64> = self.state.open.values().copied().collect();
+        for id in incidents {
+            self.step_incident(id);
+        }
+    }
+
+    /// A script ended.
+    pub(super) fn ended(&mut self, run: &str, end: RunEnd, took: Duration, output: String) {
+        let known = self
+            .state
+            .heals
+            .get(run)
+            .is_some_and(|h| h.ended.is_none() && h.closed.is_none());
+        if !known {
+            return;
+        }
+        let outcome = end.outcome();
+        self.emit(Event::HealExited {
+            run: run.to_owned(),
+            end,
+            took,
+            output,
+        });
+        if let Some(outcome) = outcome {
+            self.close_run(run, outcome);
+        }
+        self.step_heals();
+        self.send_pages();
+    }
+
+    fn close_run(&mut self, run: &str, outcome: Outcome) {
+        self.emit(Event::HealClosed {
+            run: run.to_owned(),
+            outcome,
+        });
+        let Some((incident, target)) = self
+            .state
+            .heals
+            .get(run)
+            .map(|h| (h.run.incident, h.run.target.clone()))
+        else {
+            return;
+        };
+        match outcome {
+            Outcome::Healed
+            | Outcome::NoEffect
+            | Outcome::Failed
+            | Outcome::TimedOut
+            | Outcome::NotStarted
+            | Outcome::NotApplicable
+            | Outcome::Busy => {}
+            Outcome::Worse | Outcome::Unverifiable | Outcome::Unknown | Outcome::Refused => {
+                self.exhaust(incident, &target, outcome.words().to_owned())
+            }
+        }
+    }
+
+    /// No further step: a person is needed, whatever the incident's page said so far.
+    fn exhaust(&mut self, incident: u64, target: &str, why: String) {
+        self.emit(Event::HealExhausted {
+            incident,
+            target: target.to_owned(),
+            why,
+        });
+        if self
+            .state
+            .incidents
+            .get(&incident)
+            .is_some_and(|i| i.closed.is_none())
+        {
+            self.queue_pages(incident, PageKind::HealFailed);
+        }
+    }
+
+    /// Judges a run by what came in after it: data from before the heal says nothing about it.
+    fn verify(&mut self, heal: &Heal) {
+        let Some(ended) = &heal.ended else { return };
+        let Some(incident) = self.state.incidents.get(&heal.run.incident) else {
+            return;
+        };
+        let Some((rule, terms)) = self
+            .book
+            .rule(&incident.rule)
+            .and_then(|(r, _)| r.heal.clone().map(|h| (Arc::clone(r), h)))
+        else {
+            self.close_run(&heal.run.id, Outcome::Unverifiable);
+            return;
+        };
+        let fresh_from = ended.at + terms.settle;
+        if self.now <= fresh_from {
+            return;
+        }
+        let deadline = ended.at + terms.within.max(terms.settle);
+        let judged = self.judge_target(&rule, &terms, incident, &heal.run.target, fresh_from);
+        let run = heal.run.id.clone();
+        match (judged, heal.good_since) {
+            (Judged::Good(_), None) if self.now <= deadline => {
+                self.emit(Event::HealVerifying {
+                    run: run.clone(),
+                    good_since: Some(self.now),
+                });
+                if terms.hold.is_zero() {
+                    self.close_run(&run, Outcome::Healed);
+                }
+            }
+            (Judged::Good(_), Some(since)) if self.now.since(since) >= terms.hold => {
+                self.close_run(&run, Outcome::Healed)
+            }
+            (Judged::Good(_), Some(_)) => {}
+            (Judged::Bad(_), Some(_)) if self.now < deadline => self.emit(Event::HealVerifying {
+                run,
+                good_since: None,
+            }),
+            (Judged::NoData, _) if self.now < deadline + terms.hold => {}
+            (Judged::Bad(_) | Judged::NoData | Judged::Good(_), _) if self.now < deadline => {}
+            (_, _) if matches!(ended.end, RunEnd::Unknown { .. }) => {
+                self.close_run(&run, Outcome::Unknown)
+            }
+            (Judged::NoData, _) => self.close_run(&run, Outcome::Unverifiable),
+            (Judged::Bad(value), _) if worse(&rule.condition, heal.run.value, value) => {
+                self.close_run(&run, Outcome::Worse)
+            }
+            (Judged::Bad(_) | Judged::Good(_), _) => self.close_run(&run, Outcome::NoEffect),
+        }
+    }
+
+    /// The rule's condition over the target's series, on samples after `fresh_from` only. One bad series makes it bad;
+    /// one without data leaves it open.
+    fn judge_target(
+        &self,
+        rule: &Rule,
+        terms: &Terms,
+        incident: &Incident,
+        target: &str,
+        fresh_from: Timestamp,
+    ) -> Judged {
+        let from = (self.now - rule.window).max(fresh_from);
+        let mut all = None;
+        let judges = self
+            .book
+            .rule(&rule.id)
+            .map_or(&[][..], |(_, judges)| judges);
+        for series in judges.iter().filter_map(|j| self.series.get(j.series)) {
+            let Some(member) = incident.alerts.get(&series.key().to_string()) else {
+                continue;
+            };
+            if target_of(terms, rule, &member.alert) != target {
+                continue;
+            }
+            all = match (all, rule.condition.judge(series.window(from, self.now))) {
+                (Some(Judged::Bad(v)), _) | (_, Judged::Bad(v)) => Some(Judged::Bad(v)),
+                (Some(Judged::NoData), _) | (_, Judged::NoData) => Some(Judged::NoData),
+                (_, Judged::Good(v)) => Some(Judged::Good(v)),
+            };
+        }
+        all.unwrap_or(Judged::NoData)
+    }
+
+    fn step_incident(&mut self, id: u64) {
+        let Some(incident) = self.state.incidents.get(&id) else {
+            return;
+        };
+        let Some((rule, terms)) = self
+            .book
+            .rule(&incident.rule)
+            .and_then(|(r, _)| r.heal.clone().map(|h| (Arc::clone(r), h)))
+        else {
+            return;
+        };
+        let mut targets: BTreeMap<String, Alert> = BTreeMap::new();
+        for member in incident.alerts.values().filter(|m| m.resolved_at.is_none()) {
+            targets
+                .entry(target_of(&terms, &rule, &member.alert))
+                .or_insert_with(|| member.alert.clone());
+        }
+        for (target, alert) in targets {
+            let plan = self
+                .state
+                .incidents
+                .get(&id)
+                .and_then(|i| i.plans.get(&target))
+                .cloned()
+                .unwrap_or_default();
+            if plan.run.is_some() || plan.exhausted.is_some() || plan.last == Some(Outcome::Healed)
+            {
+                continue;
+            }
+            let Some(step) = terms
+                .steps
+                .get(plan.step)
+                .filter(|_| plan.attempts <= HEAL_BUSY_MAX)
+            else {
+                let why = plan.last.map_or("no step left", Outcome::words);
+                self.exhaust(id, &target, format!("no step left, the last one: {why}"));
+                continue;
+            };
+            if let Some(why) = self.guard(&terms, &plan, &target, &alert) {
+                if plan.held.as_ref() != Some(&why) {
+                    self.emit(Event::HealHeld {
+                        incident: id,
+                        target,
+                        why,
+                    });
+                }
+                continue;
+            }
+            let attempt = plan.attempts + 1;
+            let number = self.state.incidents.get(&id).map_or(0, |i| {
+                i.plans
+                    .keys()
+                    .position(|t| *t == target)
+                    .unwrap_or(i.plans.len())
+            });
+            let args = step
+                .args
+                .iter()
+                .map(|a| {
+                    a.strip_prefix('$')
+                        .map_or(a.clone(), |label| alert.labels.get(label).to_owned())
+                })
+                .collect();
+            let run = Run {
+                id: format!(
+                    "{:x}-{id}-{number}-{}-{attempt}",
+                    self.state
+                        .incidents
+                        .get(&id)
+                        .map_or(0, |i| i.opened_at.ms()),
+                    plan.step
+                ),
+                incident: id,
+                group: terms.group.clone(),
+                step: plan.step,
+                attempt,
+                script: step.script.clone(),
+                args,
+                timeout: step.timeout,
+                rule: rule.name.clone(),
+                labels: alert.labels.clone(),
+                value: alert.value,
+                threshold: rule.condition.threshold(),
+                fired_at: alert.since,
+                runbook: rule.runbook.clone(),
+                target,
+            };
+            self.emit(Event::HealClaimed {
+                run: Box::new(run.clone()),
+            });
+            self.behind.push(Effect::Start(Box::new(run)));
+        }
+    }
+
+    /// Why a run may not start now: the first refusal.
+    fn guard(&self, terms: &Terms, plan: &Plan, target: &str, alert: &Alert) -> Option<String> {
+        let switch = &self.state.switch;
+        if !switch.on {
+            return Some(format!(
+                "heals are switched off by {}: {}",
+                switch.by, switch.reason
+            ));
+        }
+        if target.is_empty() {
+            return Some(
+                "the alert has no value in the target label: nothing is acted on".to_owned(),
+            );
+        }
+        if alert.lost_since.is_some() {
+            return Some("no fresh data: the alert's series vanished".to_owned());
+        }
+        if let Some(other) = self
+            .state
+            .heals
+            .values()
+            .find(|h| h.closed.is_none() && h.run.group == terms.group)
+        {
+            return Some(format!(
+                "group {} is busy with run {}",
+                terms.group, other.run.id
+            ));
+        }
+        let starts = self
+            .state
+            .starts
+            .get(&(terms.group.clone(), target.to_owned()))
+            .map_or(&[][..], Vec::as_slice);
+        let recent: Vec<Timestamp> = starts
+            .iter()
+            .copied()
+            .filter(|t| self.now.since(*t) < terms.limit_per)
+            .collect();
+        if recent.len() >= terms.limit as usize {
+            let until = recent.first().map_or(self.now, |t| *t + terms.limit_per);
+            return Some(format!(
+                "limit of {} starts in {} is used up until {until}",
+                terms.limit, terms.limit_per
+            ));
+        }
+        let again = plan.step == 0 || plan.attempts > 0;
+        if let (true, Some(last)) = (again, recent.last()) {
+            let wait = (1..recent.len().min(32))
+                .fold(terms.backoff_min, |d, _| d.doubled(terms.backoff_max));
+            if *last + wait > self.now {
+                return Some(format!("backoff until {}", *last + wait));
+            }
+        }
+        None
+    }
+}
+
+/// Further past the threshold than before by a fifth.
+fn worse(condition: &Condition, before: f64, after: f64) -> bool {
+    match condition {
+        Condition::Threshold {
+            compare: Compare::Greater | Compare::GreaterEqual,
+            ..
+        } => after > before + before.abs() * 0.2,
+        Condition::Threshold {
+            compare: Compare::Less | Compare::LessEqual,
+            ..
+        } => after < before - before.abs() * 0.2,
+        Condition::Threshold {
+            compare: Compare::Equal | Compare::NotEqual,
+            ..
+        }
+        | Condition::Guard { .. } => false,
+    }
+}

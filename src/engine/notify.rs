@@ -1,0 +1,456 @@
+//! When to page, repeat, try again, turn to the fallback, and close.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::engine::event::{Event, Outcome, RunEnd, Silence};
+use crate::engine::limits::{
+    CLOSING_TTL, JOIN_INTERVAL, PAGE_BACKOFF_MAX, PAGE_BACKOFF_MIN, PAGE_BUDGET,
+    PAGES_IN_FLIGHT_MAX, REPEAT_DEFAULT, SILENT_AFTER,
+};
+use crate::engine::state::{Incident, Outgoing};
+use crate::engine::{Effect, Engine};
+use crate::model::labels::Labels;
+use crate::model::page::{Page, PageAlert, PageKind, Verdict};
+use crate::model::time::{Duration, Timestamp};
+
+/// What is to be done about an open incident now.
+enum Decision {
+    Page(PageKind),
+    Hold(String),
+    Nothing,
+}
+
+impl Silence {
+    /// Whether an alert with these labels is muted at `now`.
+    pub fn mutes(&self, now: Timestamp, labels: &Labels) -> bool {
+        self.from <= now
+            && now < self.until
+            && self.matchers.iter().all(|m| m.matches(labels.get(&m.name)))
+    }
+}
+
+impl Engine {
+    /// Decides for every open incident whether someone is to be told now, and if not, why not.
+    pub(super) fn decide_pages(&mut self) {
+        let decisions: Vec<(u64, Decision)> = self
+            .state
+            .open
+            .values()
+            .filter_map(|id| self.state.incidents.get(id))
+            .map(|i| (i.id, self.decide_page(i)))
+            .collect();
+        for (id, decision) in decisions {
+            let held = self.state.incidents.get(&id).and_then(|i| i.held.clone());
+            match decision {
+                Decision::Page(kind) => self.queue_pages(id, kind),
+                Decision::Hold(why) if held.as_ref() != Some(&why) => {
+                    self.emit(Event::PageHeld { incident: id, why })
+                }
+                Decision::Nothing if held.is_some() => {
+                    self.emit(Event::PageReleased { incident: id })
+                }
+                Decision::Hold(_) | Decision::Nothing => {}
+            }
+        }
+    }
+
+    fn decide_page(&self, incident: &Incident) -> Decision {
+        if incident.about.notify.is_empty() {
+            return Decision::Hold(
+                "the rule names nobody and there is no default receiver".to_owned(),
+            );
+        }
+        let mut muted_by = BTreeSet::new();
+        let (mut loud, mut fresh, mut silent) = (false, false, false);
+        for (_, member) in incident
+            .alerts
+            .iter()
+            .filter(|(_, m)| m.resolved_at.is_none())
+        {
+            let muting = self
+                .state
+                .silences
+                .values()
+                .find(|s| s.mutes(self.now, &member.alert.labels));
+            match muting {
+                Some(silence) => {
+                    muted_by.insert(silence.id);
+                }
+                None => {
+                    loud = true;
+                    fresh |= !member.told;
+                    silent |= member
+                        .alert
+                        .lost_since
+                        .is_some_and(|t| self.now.since(t) >= SILENT_AFTER);
+                }
+            }
+        }
+        if !loud {
+            let ids: Vec<String> = muted_by.iter().map(|id| format!("#{id}")).collect();
+            return Decision::Hold(format!("muted by silence {}", ids.join(", ")));
+        }
+        let Some(paged_at) = incident.paged_at else {
+            return self.decide_first(incident);
+        };
+        if silent && !incident.silence_told {
+            return Decision::Page(PageKind::Silent);
+        }
+        if let Some(acked) = &incident.acked {
+            return Decision::Hold(format!("acknowledged by {}", acked.by));
+        }
+        let repeat = incident.about.silence_window.unwrap_or(REPEAT_DEFAULT);
+        if self.now >= paged_at + repeat {
+            return Decision::Page(PageKind::Repeat);
+        }
+        if fresh && self.now >= paged_at + JOIN_INTERVAL {
+            return Decision::Page(PageKind::Joined);
+        }
+        Decision::Nothing
+    }
+
+    fn decide_first(&self, incident: &Incident) -> Decision {
+        if let Some(acked) = &incident.acked {
+            return Decision::Hold(format!("acknowledged by {}", acked.by));
+        }
+        if let (Some(window), Some(last)) = (
+            incident.about.silence_window,
+            self.state.paged.get(&incident.rule),
+        ) && *last + window > self.now
+        {
+            return Decision::Hold(format!(
+                "silence window of the rule, until {}",
+                *last + window
+            ));
+        }
+        let heal = self
+            .book
+            .rule(&incident.rule)
+            .and_then(|(r, _)| r.heal.as_ref().map(|h| (h, r.window)));
+        if let Some((heal, window)) = heal.filter(|(h, _)| h.page_after_heal) {
+            let scripts = heal.steps.iter().fold(Duration::ZERO, |sum, s| {
+                Duration::from_ms(sum.ms() + s.timeout.ms() + heal.within.ms() + heal.hold.ms())
+            });
+            let latest = incident.opened_at + scripts + window;
+            if self.now < latest {
+                return Decision::Hold(format!("the heal has until {latest}"));
+            }
+        }
+        Decision::Page(PageKind::Opened)
+    }
+
+    /// Queues a page to everyone whom the rule names.
+    pub(super) fn queue_pages(&mut self, id: u64, kind: PageKind) {
+        let Some(incident) = self.state.incidents.get(&id) else {
+            return;
+        };
+        let pages: Vec<Page> = incident
+            .about
+            .notify
+            .iter()
+            .map(|receiver| self.page(incident, kind, receiver))
+            .collect();
+        for page in pages {
+            self.emit(Event::PageQueued {
+                page: Box::new(page),
+                fallback_for: None,
+            });
+        }
+    }
+
+    /// Exactly one closing message to each receiver that was told, or may have been.
+    pub(super) fn close_pages(&mut self, id: u64) {
+        let waiting: Vec<Outgoing> = self
+            .state
+            .outbox
+            .values()
+            .filter(|o| o.page.incident == id && o.page.kind != PageKind::Closed)
+            .cloned()
+            .collect();
+        let Some(incident) = self.state.incidents.get(&id) else {
+            return;
+        };
+        let mut closing: BTreeSet<String> = incident.told.keys().cloned().collect();
+        closing.extend(
+            waiting
+                .iter()
+                .filter(|o| o.in_flight || o.maybe_told)
+                .map(|o| o.page.receiver.clone()),
+        );
+        let pages: Vec<Page> = closing
+            .iter()
+            .map(|receiver| self.page(incident, PageKind::Closed, receiver))
+            .collect();
+        for out in waiting.iter().filter(|o| !o.in_flight) {
+            self.emit(Event::PageDropped {
+                key: out.page.key.clone(),
+                why: "the incident is over".to_owned(),
+            });
+        }
+        for page in pages {
+            self.emit(Event::PageQueued {
+                page: Box::new(page),
+                fallback_for: None,
+            });
+        }
+    }
+
+    fn page(&self, incident: &Incident, kind: PageKind, receiver: &str) -> Page {
+        let judged = self.book.rule(&incident.rule);
+        let value_now = |series: &str| {
+            let (rule, judges) = judged?;
+            let found = judges
+                .iter()
+                .filter_map(|j| self.series.get(j.series))
+                .find(|s| s.key().to_string() == series)?;
+            found
+                .window(self.now - rule.window, self.now)
+                .aggregate(rule.condition.shown())
+        };
+        let mut alerts: Vec<PageAlert> = incident
+            .alerts
+            .iter()
+            .map(|(series, m)| PageAlert {
+                labels: m.alert.labels.clone(),
+                annotations: m.alert.annotations.clone(),
+                since: m.alert.since,
+                resolved_at: m.resolved_at,
+                value: if m.resolved_at.is_none() && incident.alerts.len() <= 100 {
+                    value_now(series).unwrap_or(m.alert.value)
+                } else {
+                    m.alert.value
+                },
+            })
+            .collect();
+        alerts.sort_by_key(|a| a.resolved_at.is_some());
+        let name = format!("{kind:?}").to_lowercase();
+        Page {
+            key: format!(
+                "ops-{:x}-{}-{name}-{:x}-{:016x}",
+                incident.opened_at.ms(),
+                incident.id,
+                self.now.ms(),
+                xxh3_64(receiver.as_bytes())
+            ),
+            incident: incident.id,
+            kind,
+            receiver: receiver.to_owned(),
+            rule: incident.about.name.clone(),
+            metric: incident.about.metric.clone(),
+            condition: incident.about.condition.clone(),
+            threshold: incident.about.threshold,
+            alerts,
+            opened_at: incident.opened_at,
+            at: self.now,
+            runbook: incident.about.runbook.clone(),
+            heal: self.heal_words(incident),
+            board: format!("/board/{}", incident.about.metric),
+        }
+    }
+
+    /// What the heal did so far, in one line.
+    fn heal_words(&self, incident: &Incident) -> String {
+        let runs = self
+            .state
+            .heals
+            .values()
+            .filter(|h| h.run.incident == incident.id);
+        let mut said: Vec<(Timestamp, String)> = runs
+            .map(|h| {
+                let how = match (&h.ended, &h.closed) {
+                    (_, Some((_, Outcome::Healed))) => "healed".to_owned(),
+                    (Some(e), None)
+                        if e.end == (RunEnd::Exited { code: 0 }) && incident.closed.is_some() =>
+                    {
+                        "healed".to_owned()
+                    }
+                    (Some(e), None) if e.end == (RunEnd::Exited { code: 0 }) => {
+                        format!("success in {}, being verified", e.took.human())
+                    }
+                    (Some(e), Some((_, outcome))) => {
+                        format!("{}, ran {}", outcome.words(), e.took.human())
+                    }
+                    (Some(e), None) => e.end.words(),
+                    (None, Some((_, outcome))) => outcome.words().to_owned(),
+                    (None, None) => "running".to_owned(),
+                };
+                (h.claimed_at, format!("{}: {how}", h.run.script))
+            })
+            .collect();
+        said.sort();
+        for (target, plan) in &incident.plans {
+            if let (None, Some(why)) = (&plan.run, plan.exhausted.as_ref().or(plan.held.as_ref())) {
+                said.push((self.now, format!("{target}: {why}")));
+            }
+        }
+        said.into_iter()
+            .map(|(_, s)| s)
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+
+    /// Sends what is due: the oldest page of each incident and receiver, a bounded number to each receiver at once.
+    pub(super) fn send_pages(&mut self) {
+        let mut in_flight: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut heads: BTreeMap<(u64, &str), &Outgoing> = BTreeMap::new();
+        let mut late = Vec::new();
+        for out in self.state.outbox.values() {
+            *in_flight.entry(&out.page.receiver).or_default() += usize::from(out.in_flight);
+            let head = heads
+                .entry((out.page.incident, &out.page.receiver))
+                .or_insert(out);
+            if (out.queued_at, out.page.kind) < (head.queued_at, head.page.kind) {
+                *head = out;
+            }
+            if !out.fallback_told && self.now.since(out.queued_at) >= PAGE_BUDGET && !out.in_flight
+            {
+                late.push(out.clone());
+            }
+        }
+        let mut due: Vec<&Outgoing> = heads
+            .into_values()
+            .filter(|o| !o.in_flight && o.next <= self.now)
+            .collect();
+        due.sort_by_key(|o| o.queued_at);
+        let mut sending = Vec::new();
+        for out in due {
+            let busy = in_flight.entry(&out.page.receiver).or_default();
+            if *busy < PAGES_IN_FLIGHT_MAX {
+                *busy += 1;
+                sending.push((out.page.clone(), out.attempts + 1));
+            }
+        }
+        for (page, attempt) in sending {
+            self.emit(Event::PageTried {
+                key: page.key.clone(),
+                attempt,
+            });
+            self.behind.push(Effect::Page(Box::new(page), attempt));
+        }
+        for out in late {
+            self.tell_fallback(&out);
+        }
+    }
+
+    fn tell_fallback(&mut self, out: &Outgoing) {
+        let Some(policy) = &self.policy else { return };
+        let named = policy
+            .fallback
+            .get(&out.page.receiver)
+            .or(policy.default_receiver.as_ref());
+        let Some(receiver) =
+            named.filter(|r| **r != out.page.receiver && out.page.kind != PageKind::Closed)
+        else {
+            return;
+        };
+        let page = Page {
+            key: format!("{}-fallback", out.page.key),
+            receiver: receiver.clone(),
+            ..out.page.clone()
+        };
+        self.emit(Event::PageQueued {
+            page: Box::new(page),
+            fallback_for: Some(out.page.key.clone()),
+        });
+    }
+
+    /// Takes the verdict of an attempt.
+    pub(super) fn delivered(&mut self, key: &str, attempt: u32, verdict: Verdict) {
+        let Some(out) = self
+            .state
+            .outbox
+            .get(key)
+            .filter(|o| o.in_flight && o.attempts == attempt)
+            .cloned()
+        else {
+            return;
+        };
+        let over = self
+            .state
+            .incidents
+            .get(&out.page.incident)
+            .is_none_or(|i| i.closed.is_some())
+            && out.page.kind != PageKind::Closed;
+        let given_up =
+            out.page.kind == PageKind::Closed && self.now.since(out.queued_at) >= CLOSING_TTL;
+        let wait = (1..attempt.min(16)).fold(PAGE_BACKOFF_MIN, |d, _| d.doubled(PAGE_BACKOFF_MAX));
+        let next = match &verdict {
+            Verdict::Done | Verdict::Refused { .. } => None,
+            Verdict::Retry { .. } | Verdict::Unknown { .. } if over || given_up => None,
+            Verdict::Retry { after, .. } => Some(self.now + wait.max(after.unwrap_or_default())),
+            Verdict::Unknown { .. } => Some(self.now + wait),
+        };
+        let accepted = verdict == Verdict::Done;
+        let refused = matches!(verdict, Verdict::Refused { .. });
+        let certain_no = matches!(verdict, Verdict::Retry { .. } | Verdict::Refused { .. });
+        self.emit(Event::PageJudged {
+            key: key.to_owned(),
+            attempt,
+            verdict,
+            next,
+        });
+        if refused && !out.fallback_told {
+            self.tell_fallback(&out);
+        }
+        if over && certain_no && !out.maybe_told {
+            self.drop_needless_closing(&out.page);
+        }
+        let told_late = over
+            && accepted
+            && !self.state.outbox.values().any(|o| {
+                (o.page.incident, &o.page.receiver, o.page.kind)
+                    == (out.page.incident, &out.page.receiver, PageKind::Closed)
+            });
+        if told_late && let Some(incident) = self.state.incidents.get(&out.page.incident) {
+            let page = self.page(incident, PageKind::Closed, &out.page.receiver);
+            self.emit(Event::PageQueued {
+                page: Box::new(page),
+                fallback_for: None,
+            });
+        }
+        self.send_pages();
+    }
+
+    /// A receiver that certainly heard nothing of an incident needs no closing message.
+    fn drop_needless_closing(&mut self, page: &Page) {
+        let told = self
+            .state
+            .incidents
+            .get(&page.incident)
+            .is_some_and(|i| i.told.contains_key(&page.receiver));
+        let closing = self.state.outbox.values().find(|o| {
+            (o.page.incident, &o.page.receiver, o.page.kind)
+                == (page.incident, &page.receiver, PageKind::Closed)
+        });
+        if let Some(closing) = closing.filter(|_| !told) {
+            let key = closing.page.key.clone();
+            self.emit(Event::PageDropped {
+                key,
+                why: "nobody was told that it began".to_owned(),
+            });
+        }
+    }
+
+    /// Silences end by themselves.
+    pub(super) fn end_silences(&mut self) {
+        let ended: Vec<u64> = self
+            .state
+            .silences
+            .values()
+            .filter(|s| s.until <= self.now)
+            .map(|s| s.id)
+            .collect();
+        for id in ended {
+            self.emit(Event::SilenceEnded { id, by: None });
+        }
+    }
+}
