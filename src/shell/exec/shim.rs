@@ -43,7 +43,7 @@ const BUSY_POLL: Duration = Duration::from_millis(10);
 /// After this long, a killed script is stuck in the kernel.
 const KILL_WAIT_MAX: Duration = Duration::from_secs(10);
 const GRACE_POLL: Duration = Duration::from_millis(10);
-/// What is read after the end at most: the pipe may have gone to a stranger who goes on writing.
+/// What is read at once after the script has ended.
 const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Runs the shim if the program's arguments ask for it. To be called before any thread exists.
@@ -244,13 +244,7 @@ impl Watch {
             }
         }
         status.left_running = reap::kill_descendants();
-        let mut drained = 0;
-        while drained < DRAIN_BYTES_MAX {
-            match self.read() {
-                Ok(n) if n > 0 => drained += n as u64,
-                _ => break,
-            }
-        }
+        self.take_waiting();
         // The end of the run is worth more than its words.
         let _ = self.output.finish();
         status.output_bytes = self.output.total_bytes();
@@ -266,25 +260,28 @@ impl Watch {
     ) -> io::Result<()> {
         let pinned = pidfd_open(self.group, PidfdFlags::empty())?;
         if self.watch_until(&pinned, deadline)? {
+            // All at once, before the leader is reaped: one by one, a chain of forks would stay ahead of us.
+            let _ = kill_process_group(self.group, Signal::KILL);
             return Ok(());
         }
         status.timed_out = true;
         let last = Instant::now().checked_add(grace);
         // The group exists as long as its leader is not reaped, so these reach nobody else.
-        kill_process_group(self.group, Signal::TERM)?;
+        let _ = kill_process_group(self.group, Signal::TERM);
         if !self.watch_until(&pinned, last)? {
-            kill_process_group(self.group, Signal::KILL)?;
+            let _ = kill_process_group(self.group, Signal::KILL);
             let gone = self.watch_until(&pinned, Instant::now().checked_add(KILL_WAIT_MAX))?;
             let stuck = || io::Error::other("it withstood KILL");
             return gone.then_some(()).ok_or_else(stuck);
         }
         // The others in the group have the same grace to tidy up as the script itself.
         self.child.wait()?;
-        while reap::reap_ended()
-            && test_kill_process_group(self.group).is_ok()
-            && last.is_none_or(|last| Instant::now() < last)
-        {
-            while self.read().is_ok_and(|n| n > 0) {}
+        while reap::reap_ended() && test_kill_process_group(self.group).is_ok() {
+            if last.is_some_and(|last| Instant::now() >= last) {
+                let _ = kill_process_group(self.group, Signal::KILL);
+                break;
+            }
+            self.take_waiting();
             std::thread::sleep(GRACE_POLL);
         }
         Ok(())
@@ -320,6 +317,17 @@ impl Watch {
                     Ok(n) => n > 0,
                     Err(error) => error.kind() == ErrorKind::WouldBlock,
                 };
+            }
+        }
+    }
+
+    /// Takes what is in the pipe now, within a bound: someone may go on writing.
+    fn take_waiting(&mut self) {
+        let mut taken = 0;
+        while taken < DRAIN_BYTES_MAX {
+            match self.read() {
+                Ok(n) if n > 0 => taken += n as u64,
+                _ => break,
             }
         }
     }
