@@ -1,5 +1,6 @@
 //! `ops`: metrics in, pages and verified rollbacks out.
 
 pub mod engine;
+pub mod ingest;
 pub mod model;
 pub mod shell;
