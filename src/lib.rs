@@ -1,4 +1,6 @@
 //! `ops`: metrics in, pages and verified rollbacks out.
 
 pub mod engine;
+pub mod journal;
 pub mod model;
+pub mod shell;
