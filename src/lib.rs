@@ -2,5 +2,7 @@
 
 pub mod engine;
 pub mod ingest;
+
+pub mod journal;
 pub mod model;
 pub mod shell;

@@ -1,0 +1,154 @@
+//! The files of a log: their names, their order, and what a look at one finds.
+
+use std::fs;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::journal::frame;
+use crate::journal::frame::Found;
+use crate::journal::segment::HEADER_BYTES;
+use crate::journal::segment::Header;
+use crate::journal::segment::HeaderError;
+use crate::shell::store::Damage;
+use crate::shell::store::Pos;
+use crate::shell::store::StoreError;
+
+/// One segment file, by its name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Segment {
+    /// The position of its first record.
+    pub first: Pos,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+impl Segment {
+    /// The segment of `dir` that begins with `first`: twenty digits and `.seg`, so that names sort as positions do.
+    pub fn of(dir: &Path, first: Pos) -> Segment {
+        let path = dir.join(format!("{:020}.seg", first.number()));
+        Segment { first, path }
+    }
+}
+
+/// The segments of a log in order; other files are left alone.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub fn list(dir: &Path) -> Result<Vec<Segment>, StoreError> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(dir).map_err(StoreError::io("list", dir))? {
+        let path = entry.map_err(StoreError::io("list", dir))?.path();
+        let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("");
+        if path.extension().is_some_and(|e| e == "seg")
+            && stem.len() == 20
+            && let Ok(first) = stem.parse()
+        {
+            let first = Pos::new(first);
+            all.push(Segment { first, path });
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// What reading one segment to its end found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Its number, if the head is sound.
+    pub segment_no: Option<u32>,
+    /// Whether there is neither a sound head nor anything after it: a crash came between making the file and using it.
+    pub unwritten: bool,
+    /// Where the next record belongs.
+    pub end: u64,
+    /// The position the next record gets.
+    pub next: u64,
+    /// Bytes of an unfinished write after `end`.
+    pub torn_bytes: u64,
+    /// How long the file is.
+    pub file_bytes: u64,
+    /// Bad bytes with good records after them.
+    pub damaged: Vec<Damage>,
+}
+
+/// Reads a segment; `each` gets position, segment number, kind and payload of every record until it breaks.
+/// `None` if there is no such file any more. `guess` stands for the number if the head is damaged.
+///
+/// # Errors
+/// [`StoreError::Io`]; [`StoreError::Version`] if a later program wrote it.
+pub fn look(
+    segment: &Segment,
+    guess: u32,
+    each: &mut dyn FnMut(Pos, u32, u8, &[u8]) -> ControlFlow<()>,
+) -> Result<Option<Look>, StoreError> {
+    let path = &segment.path;
+    let bytes = match fs::read(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(StoreError::io("read", path))?,
+    };
+    let mut look = Look {
+        file_bytes: bytes.len() as u64,
+        ..Look::default()
+    };
+    let damage = |from: usize, to: usize| Damage {
+        file: path.clone(),
+        from: from as u64,
+        to: to as u64,
+    };
+    match Header::decode(&bytes) {
+        Ok(header) => look.segment_no = Some(header.segment_no),
+        Err(HeaderError::Unwritten) => look.unwritten = true,
+        Err(HeaderError::Damaged) => look.damaged.push(damage(0, HEADER_BYTES)),
+        Err(HeaderError::Version(found)) => {
+            let path = path.clone();
+            return Err(StoreError::Version { path, found });
+        }
+    }
+    let body = bytes.get(HEADER_BYTES..).unwrap_or_default();
+    let mut scan = frame::scan(body, segment.first.number());
+    while let Some(found) = scan.next() {
+        match found {
+            Found::Record {
+                pos, kind, payload, ..
+            } => {
+                let no = look.segment_no.unwrap_or(guess);
+                if each(Pos::new(pos), no, kind, payload).is_break() {
+                    break;
+                }
+            }
+            Found::Damaged { from, to } => {
+                let (from, to) = (HEADER_BYTES + from, HEADER_BYTES + to);
+                look.damaged.push(damage(from, to));
+            }
+            Found::Torn { at, to } => look.torn_bytes = (to - at) as u64,
+        }
+    }
+    look.end = (HEADER_BYTES + scan.offset()) as u64;
+    look.next = scan.next_pos();
+    let blank = look.next == segment.first.number() && look.torn_bytes == 0;
+    if blank && look.segment_no.is_none() {
+        look.damaged.clear();
+        look.unwritten = true;
+        look.torn_bytes = look.file_bytes.min(HEADER_BYTES as u64);
+    } else if look.unwritten {
+        look.unwritten = false;
+        look.damaged.insert(0, damage(0, HEADER_BYTES));
+    }
+    Ok(Some(look))
+}
+
+impl Look {
+    /// A sealed segment was whole when it was sealed, so a bad end of one is damage.
+    pub fn sealed(mut self, segment: &Segment) -> Look {
+        if self.torn_bytes > 0 {
+            self.damaged.push(Damage {
+                file: segment.path.clone(),
+                from: self.end,
+                to: self.end + self.torn_bytes,
+            });
+            self.torn_bytes = 0;
+        }
+        self
+    }
+}
