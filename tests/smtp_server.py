@@ -6,16 +6,21 @@ Ends when stdin is closed.
 """
 import asyncio
 import json
+import logging
 import os
 import ssl
 import subprocess
 import sys
 import tempfile
+import warnings
 from email import message_from_bytes, policy
 
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 MODE = sys.argv[1]
+# What the server thinks of its visitors is not part of the tests' output.
+logging.disable(logging.CRITICAL)
+warnings.simplefilter("ignore")
 
 
 def say(thing):

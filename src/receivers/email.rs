@@ -91,7 +91,7 @@ fn headline(page: &Page) -> String {
         &page.metric
     };
     match page.kind {
-        PageKind::Closed => format!("{metric} is over: last value {value}."),
+        PageKind::Closed => format!("It is over: {metric} was last {value}."),
         PageKind::HealFailed => {
             format!("{metric} is {value} and the heal did not help. A person is needed.")
         }
@@ -274,3 +274,6 @@ pub fn judge_smtp(code: u16, text: &str) -> Verdict {
         _ => Verdict::Retry { why, after: None },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -242,3 +242,6 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let date = chrono::DateTime::parse_from_rfc2822(value).ok()?;
     Some(Timestamp::from_ms(date.timestamp_millis()).since(now))
 }
+
+#[cfg(test)]
+mod tests;

@@ -288,3 +288,81 @@ impl Session {
         self.to.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELLO: &str = "EHLO me\r\nMAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n";
+
+    fn session() -> (Session, mpsc::Receiver<Arrival>) {
+        let (sender, arrivals) = mpsc::channel(1);
+        (Session::new(sender), arrivals)
+    }
+
+    /// The codes of the final reply lines, and whether the conversation goes on.
+    fn check(session: &mut Session, said: &str, codes: &str) -> bool {
+        let mut replies = String::new();
+        let go_on = session.feed(said.as_bytes(), &mut replies);
+        let got: Vec<&str> = replies
+            .lines()
+            .filter(|l| l.as_bytes().get(3) == Some(&b' '))
+            .filter_map(|l| l.get(..3))
+            .collect();
+        assert_eq!(got.join(" "), codes, "{replies}");
+        go_on
+    }
+
+    #[test]
+    fn a_conversation_may_come_in_any_pieces() {
+        let all = format!("{HELLO}Subject: s\r\n\r\n..dot\r\nend\r\n.\r\nQUIT\r\n");
+        for size in [1, 2, 3, 7, all.len()] {
+            let (mut session, mut arrivals) = session();
+            let mut replies = String::new();
+            let mut open = true;
+            for piece in all.as_bytes().chunks(size) {
+                open = session.feed(piece, &mut replies);
+            }
+            assert!(!open);
+            let Ok(Arrival::Mail(mail)) = arrivals.try_recv() else {
+                panic!("no mail in pieces of {size}: {replies}");
+            };
+            assert_eq!((mail.from.as_str(), mail.subject.as_str()), ("a@x", "s"));
+            assert_eq!(mail.text, ".dot\nend\n");
+        }
+    }
+
+    #[test]
+    fn an_empty_message_ends() {
+        let (mut session, mut arrivals) = session();
+        check(&mut session, HELLO, "250 250 250 354");
+        check(&mut session, ".\r\n", "250");
+        assert!(arrivals.try_recv().is_ok());
+    }
+
+    #[test]
+    fn order_is_kept_and_the_unknown_is_survived() {
+        let (mut session, _arrivals) = session();
+        check(&mut session, "RCPT TO:<b@x>\r\nDATA\r\n", "503 503");
+        check(&mut session, "MAIL FROM:<a@x>\r\nDATA\r\n", "250 503");
+        check(&mut session, "MAIL FROM:<a@x>\r\n", "503");
+        assert!(check(&mut session, "XYZZY\r\nNOOP\r\n", "500 250"));
+    }
+
+    #[test]
+    fn what_is_too_big_or_too_much_is_refused_and_the_next_mail_is_taken() {
+        let (mut session, _arrivals) = session();
+        check(&mut session, HELLO, "250 250 250 354");
+        let line = format!("{}\r\n", "x".repeat(998));
+        for _ in 0..=MESSAGE_BYTES_MAX / line.len() {
+            check(&mut session, &line, "");
+        }
+        check(&mut session, ".\r\n", "552");
+        check(&mut session, HELLO, "250 250 250 354");
+        check(&mut session, "hi\r\n.\r\n", "250");
+        // Nobody reads: the channel of one is full.
+        check(&mut session, HELLO, "250 250 250 354");
+        check(&mut session, "hi\r\n.\r\n", "452");
+        assert!(!check(&mut session, &"y".repeat(10_000), "500"));
+    }
+}

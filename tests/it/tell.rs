@@ -248,6 +248,7 @@ async fn starttls_and_implicit_tls_trust_the_ca_file_and_nobody_else() {
             matches!(verdict, Verdict::Retry { .. }),
             "{mode}: {verdict:?}"
         );
+        assert!(why(&verdict).contains("certificate"), "{verdict:?}");
         let verdict = carrier(trusting).carry_mail(&mail, PATIENT).await;
         assert_eq!(verdict, Verdict::Done, "{mode}");
         assert_eq!(server.received()["tls"], true, "{mode}");
