@@ -36,6 +36,11 @@ class Handler:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
+    async def handle_QUIT(self, server, session, envelope):
+        if MODE == "slow_goodbye":
+            await asyncio.sleep(3600)
+        return "221 Bye"
+
     async def handle_DATA(self, server, session, envelope):
         if MODE == "hang_after_data":
             await asyncio.sleep(3600)

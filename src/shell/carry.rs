@@ -124,7 +124,12 @@ impl Carrier {
         };
         let sent = AtomicBool::new(false);
         match tokio::time::timeout(timeout.std(), smtp.deliver(&message, timeout, &sent)).await {
-            Ok(verdict) => verdict,
+            Ok((verdict, connection)) => {
+                if let Some(connection) = connection {
+                    smtp::part(connection).await;
+                }
+                verdict
+            }
             Err(_) => lost(
                 sent.load(Ordering::Relaxed),
                 format!("no answer within {timeout}"),

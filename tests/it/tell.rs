@@ -1,8 +1,5 @@
 //! Telling people, against real servers: mail to aiosmtpd, webhooks to axum and to sockets that misbehave.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use ops::model::labels::Labels;
@@ -12,9 +9,12 @@ use ops::model::time::{Duration, Timestamp};
 use ops::receivers::email::{self, EmailTerms, Mail};
 use ops::shell::carry::{Carrier, SmtpSettings, SmtpTls};
 use ops::shell::inbox::{Arrival, Inbox};
-use serde_json::Value;
 
 mod hooks;
+mod server;
+
+use serde_json::Value;
+use server::Server;
 
 const SOON: Duration = Duration::from_ms(1_500);
 const PATIENT: Duration = Duration::from_secs(10);
@@ -71,66 +71,6 @@ fn settings(port: u16) -> SmtpSettings {
 
 fn carrier(settings: SmtpSettings) -> Carrier {
     Carrier::new(Some(settings)).expect("settings are fine")
-}
-
-/// aiosmtpd in one of its modes; ends with this value.
-struct Server {
-    child: Child,
-    _stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
-    port: u16,
-    ca: Option<PathBuf>,
-}
-
-impl Server {
-    /// None where the test tools are not installed; in CI that is a failure.
-    fn start(mode: &str) -> Option<Server> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let tools = std::env::var_os("OPS_TEST_TOOLS")
-            .map_or_else(|| root.join("target/test-tools"), PathBuf::from);
-        let python = root.join(tools).join("python/bin/python");
-        if !python.exists() {
-            let what = format!("{} is not there; run tests/setup.sh", python.display());
-            assert!(std::env::var_os("CI").is_none(), "{what}");
-            eprintln!("\n*** SKIPPED, NOT TESTED: {what} ***\n");
-            return None;
-        }
-        let mut child = Command::new(python)
-            .arg(root.join("tests/smtp_server.py"))
-            .arg(mode)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python starts");
-        let stdin = child.stdin.take().expect("piped");
-        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let hello = read_json(&mut stdout);
-        Some(Server {
-            child,
-            _stdin: stdin,
-            stdout,
-            port: hello["port"].as_u64().expect("a port") as u16,
-            ca: hello["ca"].as_str().map(PathBuf::from),
-        })
-    }
-
-    /// The next mail it accepted, as Python's own parser read it.
-    fn received(&mut self) -> Value {
-        read_json(&mut self.stdout)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn read_json(from: &mut impl BufRead) -> Value {
-    let mut line = String::new();
-    from.read_line(&mut line).expect("a line");
-    serde_json::from_str(&line).expect("JSON")
 }
 
 /// Delivers one mail to a server in this mode; None if there is no server.
@@ -335,6 +275,40 @@ async fn silence_before_the_message_is_a_retry_and_after_it_unknown() {
             matches!(verdict, Verdict::Unknown { .. }),
             "{mode}: {verdict:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_never_says_goodbye_has_taken_the_mail_all_the_same() {
+    let Some(server) = Server::start("slow_goodbye") else {
+        return;
+    };
+    let verdict = carrier(settings(server.port))
+        .carry_mail(
+            &mail_to(PageKind::Opened, &["oncall@opm.gov"]),
+            Duration::from_ms(900),
+        )
+        .await;
+    assert_eq!(verdict, Verdict::Done);
+}
+
+#[tokio::test]
+async fn an_address_beyond_ascii_is_delivered_and_a_wrong_one_refused() {
+    let Some(mut server) = Server::start("plain") else {
+        return;
+    };
+    let carrier = carrier(settings(server.port));
+    let to = ["jörg@opm.gov"];
+    let verdict = carrier
+        .carry_mail(&mail_to(PageKind::Opened, &to), PATIENT)
+        .await;
+    assert_eq!(verdict, Verdict::Done);
+    assert_eq!(server.received()["to"], serde_json::json!(to));
+    for wrong in ["nobody", "a@b\r\nRCPT TO:<c@d>", ""] {
+        let verdict = carrier
+            .carry_mail(&mail_to(PageKind::Opened, &[wrong]), PATIENT)
+            .await;
+        assert!(matches!(verdict, Verdict::Refused { .. }), "{verdict:?}");
     }
 }
 

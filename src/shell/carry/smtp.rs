@@ -9,13 +9,16 @@ use lettre::transport::smtp::Error as SmtpError;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail as MailCommand, Rcpt};
-use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use tracing::warn;
 
 use super::{CarrierError, SmtpSettings, SmtpTls, chain, lost, refused};
 use crate::model::page::Verdict;
 use crate::model::time::Duration;
 use crate::receivers::email::{Mail, judge_smtp};
+
+/// How long a server may take over its goodbye.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The mail server, and how to talk to it.
 pub(super) struct Smtp {
@@ -61,21 +64,20 @@ impl Smtp {
         })
     }
 
-    /// `sent` is set right before the message itself goes out.
+    /// The verdict, and the connection where one came up. `sent` is set right before the message itself goes out.
     pub(super) async fn deliver(
         &self,
         message: &lettre::Message,
         timeout: Duration,
         sent: &AtomicBool,
-    ) -> Verdict {
-        let mut connection = match self.connect(timeout).await {
-            Ok(connection) => connection,
-            Err(verdict) => return verdict,
-        };
-        let verdict = transact(&mut connection, message, sent).await;
-        // Good manners, not part of the verdict: the server has already answered.
-        let _ = tokio::time::timeout(Duration::from_secs(1).std(), connection.abort()).await;
-        verdict
+    ) -> (Verdict, Option<AsyncSmtpConnection>) {
+        match self.connect(timeout).await {
+            Ok(mut connection) => {
+                let verdict = transact(&mut connection, message, sent).await;
+                (verdict, Some(connection))
+            }
+            Err(verdict) => (verdict, None),
+        }
     }
 
     async fn connect(&self, timeout: Duration) -> Result<AsyncSmtpConnection, Verdict> {
@@ -119,6 +121,11 @@ impl Smtp {
     }
 }
 
+/// Says QUIT: good manners, and no part of the verdict, as the server has answered already.
+pub(super) async fn part(mut connection: AsyncSmtpConnection) {
+    let _ = tokio::time::timeout(GOODBYE_TIMEOUT.std(), connection.abort()).await;
+}
+
 /// MAIL, RCPT, DATA. One refused recipient does not keep the message from the others.
 async fn transact(
     connection: &mut AsyncSmtpConnection,
@@ -126,7 +133,21 @@ async fn transact(
     sent: &AtomicBool,
 ) -> Verdict {
     let envelope = message.envelope();
-    let from = MailCommand::new(envelope.from().cloned(), Vec::new());
+    let ascii = envelope.from().into_iter().chain(envelope.to()).all(|a| {
+        let address: &str = a.as_ref();
+        address.is_ascii()
+    });
+    let mut parameters = Vec::new();
+    if !ascii {
+        if !connection
+            .server_info()
+            .supports_feature(Extension::SmtpUtfEight)
+        {
+            return refused("the mail server does not take addresses beyond ASCII");
+        }
+        parameters.push(MailParameter::SmtpUtfEight);
+    }
+    let from = MailCommand::new(envelope.from().cloned(), parameters);
     if let Err(e) = connection.command(from).await {
         return smtp_failure(&e, false);
     }
