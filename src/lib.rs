@@ -5,4 +5,6 @@ pub mod ingest;
 
 pub mod journal;
 pub mod model;
+
+pub mod receivers;
 pub mod shell;

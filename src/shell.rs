@@ -6,3 +6,7 @@ pub mod exec;
 //!
 //! [`store`] keeps what must outlive a crash.
 pub mod store;
+
+//! The real world: everything that touches sockets, clocks and files on behalf of the pure rooms.
+pub mod carry;
+pub mod inbox;
