@@ -1,0 +1,35 @@
+//! What people wrote, checked: text in, rules and settings out, with *all* problems at once.
+//!
+//! No file is opened here; the caller brings the text, and functions that answer for the outside (secrets, files).
+//! [`yaml`] turns text into nodes that know their place, [`report`] reads values from nodes and collects problems,
+//! [`rules`] and [`settings`] say what each file may hold, and [`references`] checks what one file says of another.
+
+pub mod codes;
+pub mod condition;
+pub mod heal;
+pub mod notify;
+pub mod receivers;
+pub mod references;
+pub mod report;
+pub mod rules;
+pub mod settings;
+pub mod yaml;
+
+pub use notify::{Notify, parse_notify};
+pub use receivers::{Receiver, Way};
+pub use references::check_references;
+pub use rules::read_rules;
+pub use settings::{
+    Durability, Scope, SecretRef, Settings, SmtpSettings, SmtpTls, Token, read_settings,
+};
+
+/// One file's text and its names.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// Relative to the alerts folder, such as `county.yml`: part of its rules' identity.
+    pub path: String,
+    /// As the user named it: where problems point.
+    pub shown: String,
+    /// What it holds.
+    pub text: String,
+}

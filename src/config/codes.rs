@@ -1,0 +1,172 @@
+//! The codes of problems: stable, one idea each. `docs/PROBLEMS.md` is this table.
+
+/// The text is not YAML.
+pub const SYNTAX: &str = "OPS-Y001";
+/// A key is written twice in one mapping.
+pub const DUPLICATE_KEY: &str = "OPS-Y002";
+/// A key or list item has no value.
+pub const EMPTY_VALUE: &str = "OPS-Y003";
+/// The file is too large, too deep, or its aliases grow beyond the bound.
+pub const TOO_MUCH: &str = "OPS-Y004";
+/// A key is not a plain word.
+pub const KEY_SHAPE: &str = "OPS-Y005";
+/// A value has the wrong shape: a list for a word, a word for a mapping.
+pub const RULE_SHAPE: &str = "OPS-R001";
+/// Rule groups (`groups:`) are not supported yet.
+pub const GROUPS: &str = "OPS-R002";
+/// PromQL expressions (`expr:`) are not supported yet.
+pub const EXPR: &str = "OPS-R003";
+/// A rule has a key that does not exist.
+pub const RULE_KEY: &str = "OPS-R004";
+/// A rule lacks a key it needs.
+pub const RULE_MISSING: &str = "OPS-R005";
+/// `metric` is not a metric's name or a selector.
+pub const SELECTOR: &str = "OPS-R006";
+/// A value is not a duration, number, or one of the allowed words.
+pub const RULE_VALUE: &str = "OPS-R007";
+/// A threshold is not a number with an optional sign.
+pub const THRESHOLD: &str = "OPS-R008";
+/// A guard (`when`) does not parse or is not true or false.
+pub const GUARD: &str = "OPS-R009";
+/// A guard uses a name that is no aggregate or function.
+pub const GUARD_NAME: &str = "OPS-R010";
+/// Two keys of a rule exclude each other.
+pub const CONFLICT: &str = "OPS-R011";
+/// A label has an invalid or reserved name.
+pub const LABEL: &str = "OPS-R012";
+/// A `notify` entry is not an address, a receiver or a webhook.
+pub const NOTIFY: &str = "OPS-R013";
+/// A `notify` entry is of a kind that cannot be reached yet (warning).
+pub const NOTIFY_KIND: &str = "OPS-R014";
+/// `action` is not VERB:NAME.
+pub const ACTION: &str = "OPS-R015";
+/// A script is not below `scripts/`.
+pub const SCRIPT_PATH: &str = "OPS-R016";
+/// A runbook is neither a URL nor a path below `runbooks/`.
+pub const RUNBOOK_PATH: &str = "OPS-R017";
+/// A key is accepted but not acted on yet (warning).
+pub const RULE_LATER: &str = "OPS-R018";
+/// A rule pages a receiver that the settings do not name.
+pub const UNKNOWN_RECEIVER: &str = "OPS-R020";
+/// A script that a rule names does not exist.
+pub const NO_SCRIPT: &str = "OPS-R021";
+/// A runbook that a rule names does not exist (warning).
+pub const NO_RUNBOOK: &str = "OPS-R022";
+/// Two rules of one file have the same name and labels.
+pub const DUPLICATE_RULE: &str = "OPS-R023";
+/// A setting has the wrong shape.
+pub const SETTING_SHAPE: &str = "OPS-S001";
+/// A setting does not exist.
+pub const SETTING_KEY: &str = "OPS-S002";
+/// A setting's value cannot be used.
+pub const SETTING_VALUE: &str = "OPS-S003";
+/// A setting is accepted but not acted on (warning).
+pub const SETTING_LATER: &str = "OPS-S004";
+/// A required setting is missing.
+pub const SETTING_MISSING: &str = "OPS-S005";
+/// A secret cannot be read, or is given in two ways.
+pub const SECRET: &str = "OPS-S006";
+/// Two receivers or tokens have the same name.
+pub const DUPLICATE_NAME: &str = "OPS-S007";
+/// A route or fallback names a receiver that does not exist, or fallbacks form a circle.
+pub const RECEIVER_REF: &str = "OPS-S008";
+
+/// Every code with what it means.
+pub const ALL: &[(&str, &str)] = &[
+    (SYNTAX, "the text is not YAML"),
+    (DUPLICATE_KEY, "a key is written twice in one mapping"),
+    (EMPTY_VALUE, "a key or list item has no value"),
+    (
+        TOO_MUCH,
+        "the file is too large, too deep, or its aliases grow beyond the bound",
+    ),
+    (KEY_SHAPE, "a key is not a plain word"),
+    (
+        RULE_SHAPE,
+        "a value has the wrong shape: a list for a word, a word for a mapping",
+    ),
+    (GROUPS, "rule groups (`groups:`) are not supported yet"),
+    (EXPR, "PromQL expressions (`expr:`) are not supported yet"),
+    (RULE_KEY, "a rule has a key that does not exist"),
+    (RULE_MISSING, "a rule lacks a key it needs"),
+    (SELECTOR, "`metric` is not a metric's name or a selector"),
+    (
+        RULE_VALUE,
+        "a value is not a duration, number, or one of the allowed words",
+    ),
+    (
+        THRESHOLD,
+        "a threshold is not a number with an optional sign",
+    ),
+    (
+        GUARD,
+        "a guard (`when`) does not parse or is not true or false",
+    ),
+    (
+        GUARD_NAME,
+        "a guard uses a name that is no aggregate or function",
+    ),
+    (CONFLICT, "two keys of a rule exclude each other"),
+    (LABEL, "a label has an invalid or reserved name"),
+    (
+        NOTIFY,
+        "a `notify` entry is not an address, a receiver or a webhook",
+    ),
+    (
+        NOTIFY_KIND,
+        "a `notify` entry is of a kind that cannot be reached yet (warning)",
+    ),
+    (ACTION, "`action` is not VERB:NAME"),
+    (SCRIPT_PATH, "a script is not below `scripts/`"),
+    (
+        RUNBOOK_PATH,
+        "a runbook is neither a URL nor a path below `runbooks/`",
+    ),
+    (
+        RULE_LATER,
+        "a key is accepted but not acted on yet (warning)",
+    ),
+    (
+        UNKNOWN_RECEIVER,
+        "a rule pages a receiver that the settings do not name",
+    ),
+    (NO_SCRIPT, "a script that a rule names does not exist"),
+    (
+        NO_RUNBOOK,
+        "a runbook that a rule names does not exist (warning)",
+    ),
+    (
+        DUPLICATE_RULE,
+        "two rules of one file have the same name and labels",
+    ),
+    (SETTING_SHAPE, "a setting has the wrong shape"),
+    (SETTING_KEY, "a setting does not exist"),
+    (SETTING_VALUE, "a setting's value cannot be used"),
+    (
+        SETTING_LATER,
+        "a setting is accepted but not acted on (warning)",
+    ),
+    (SETTING_MISSING, "a required setting is missing"),
+    (SECRET, "a secret cannot be read, or is given in two ways"),
+    (DUPLICATE_NAME, "two receivers or tokens have the same name"),
+    (
+        RECEIVER_REF,
+        "a route or fallback names a receiver that does not exist, or fallbacks form a circle",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    #[test]
+    fn the_manual_is_this_table() {
+        let mut page = String::from(
+            "# Problems\n\nEverything `ops check` can say. A code keeps its meaning for ever.\n\n| code | means |\n|---|---|\n",
+        );
+        for (code, means) in super::ALL {
+            let _ = writeln!(page, "| `{code}` | {means} |");
+        }
+        expect_test::expect_file!["../../docs/PROBLEMS.md"].assert_eq(&page);
+    }
+}

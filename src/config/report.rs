@@ -1,0 +1,340 @@
+//! Reading values from nodes, and the problems met on the way. Reading goes on after a problem, so that one run
+//! finds them all.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use std::ops::Range;
+
+use crate::config::SourceFile;
+use crate::config::yaml::{Fault, Key, Kind, Node};
+use crate::model::labels::{Labels, is_label_name};
+use crate::model::time::Duration;
+use crate::model::written::{Problem, Severity, did_you_mean};
+
+/// Problems told of one file; more are counted, not listed.
+pub const PROBLEMS_MAX: usize = 200;
+
+/// Which codes a kind of file uses for the mistakes that all files share.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialect {
+    /// A wrong shape.
+    pub shape: &'static str,
+    /// An unknown key.
+    pub key: &'static str,
+    /// A missing key.
+    pub missing: &'static str,
+    /// A value that cannot be used.
+    pub value: &'static str,
+    /// Accepted, but not acted on.
+    pub later: &'static str,
+}
+
+/// The problems of one file, as they are found.
+#[derive(Debug)]
+pub struct Report<'a> {
+    file: &'a SourceFile,
+    /// Codes for shared mistakes.
+    pub dialect: Dialect,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Report<'a> {
+    /// No problems yet.
+    pub fn new(file: &'a SourceFile, dialect: Dialect) -> Self {
+        Report {
+            file,
+            dialect,
+            problems: Vec::new(),
+        }
+    }
+    /// All of them, in order of their place.
+    pub fn finish(mut self) -> Vec<Problem> {
+        self.problems.sort_by_key(|p| (p.span.start, p.code));
+        self.problems
+    }
+    /// How many errors there are so far.
+    pub fn error_count(&self) -> usize {
+        self.problems
+            .iter()
+            .filter(|p| p.severity == Severity::Error)
+            .count()
+    }
+    /// Adds a problem.
+    pub fn add(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        span: Range<usize>,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
+        if self.problems.len() >= PROBLEMS_MAX && severity == Severity::Warning
+            || self.problems.len() >= 2 * PROBLEMS_MAX
+        {
+            return;
+        }
+        let text = &self.file.text;
+        let end = (span.end.min(text.len())..=text.len())
+            .find(|i| text.is_char_boundary(*i))
+            .unwrap_or(text.len());
+        let mut problem = Problem::at(
+            code,
+            severity,
+            &self.file.shown,
+            text,
+            span.start..end,
+            message,
+        );
+        problem.hint = hint;
+        self.problems.push(problem);
+    }
+    /// Adds an error.
+    pub fn error(
+        &mut self,
+        code: &'static str,
+        span: &Range<usize>,
+        message: impl Into<String>,
+        hint: &str,
+    ) {
+        let hint = (!hint.is_empty()).then(|| hint.to_owned());
+        self.add(Severity::Error, code, span.clone(), message, hint);
+    }
+    /// Adds a warning.
+    pub fn warn(
+        &mut self,
+        code: &'static str,
+        span: &Range<usize>,
+        message: impl Into<String>,
+        hint: &str,
+    ) {
+        let hint = (!hint.is_empty()).then(|| hint.to_owned());
+        self.add(Severity::Warning, code, span.clone(), message, hint);
+    }
+    /// Adds what the YAML reader found.
+    pub fn faults(&mut self, faults: Vec<Fault>) {
+        for f in faults {
+            self.add(Severity::Error, f.code, f.span, f.message, f.hint);
+        }
+    }
+    /// Says that a key is accepted but not acted on.
+    pub fn later(&mut self, key: &Key) {
+        let message = format!("`{}` is accepted but not acted on", key.text);
+        self.warn(self.dialect.later, &key.span, message, "");
+    }
+    fn shape(&mut self, node: &Node, wanted: &str) {
+        let is = match node.kind {
+            Kind::Null => "nothing",
+            Kind::Scalar { .. } => "a single value",
+            Kind::Seq(_) => "a list",
+            Kind::Map(_) => "a mapping",
+        };
+        // A caret under a whole block hides the place; its first line is enough.
+        let start = node.span.start;
+        let line = self
+            .file
+            .text
+            .get(node.span.clone())
+            .and_then(|t| t.lines().next());
+        let span = start..start + line.map_or(0, str::len);
+        self.error(
+            self.dialect.shape,
+            &span,
+            format!("expected {wanted} here, found {is}"),
+            "",
+        );
+    }
+    /// Where byte `range` of a scalar's text stands in the file; the whole scalar if it was escaped or folded.
+    pub fn within(&self, node: &Node, range: Range<usize>) -> Range<usize> {
+        let Kind::Scalar { text, .. } = &node.kind else {
+            return node.span.clone();
+        };
+        let Some(source) = self.file.text.get(node.span.clone()) else {
+            return node.span.clone();
+        };
+        let quote = usize::from(source.starts_with(['"', '\'']));
+        match source.get(quote..quote + text.len()) {
+            Some(inner) if inner == text => {
+                let start = node.span.start + quote;
+                let end = (start + range.end).min(node.span.end);
+                (start + range.start).min(end)..end
+            }
+            Some(_) | None => node.span.clone(),
+        }
+    }
+    /// A single value's text.
+    pub fn text<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
+        match &node.kind {
+            Kind::Scalar { text, .. } => Some(text),
+            Kind::Null | Kind::Seq(_) | Kind::Map(_) => {
+                self.shape(node, "a single value");
+                None
+            }
+        }
+    }
+    /// A list's items.
+    pub fn list<'n>(&mut self, node: &'n Node) -> &'n [Node] {
+        match &node.kind {
+            Kind::Seq(items) => items,
+            Kind::Null | Kind::Scalar { .. } | Kind::Map(_) => {
+                self.shape(node, "a list");
+                &[]
+            }
+        }
+    }
+    /// A list's items, or the one value that stands for a list of one.
+    pub fn list_or_one<'n>(&mut self, node: &'n Node) -> &'n [Node] {
+        match &node.kind {
+            Kind::Seq(items) => items,
+            Kind::Scalar { .. } => std::slice::from_ref(node),
+            Kind::Null | Kind::Map(_) => {
+                self.shape(node, "a list");
+                &[]
+            }
+        }
+    }
+    /// A mapping's fields.
+    pub fn fields<'n>(&mut self, node: &'n Node, about: &'static str) -> Option<Fields<'n>> {
+        match &node.kind {
+            Kind::Map(entries) => Some(Fields {
+                entries,
+                span: node.span.clone(),
+                about,
+                known: Vec::new(),
+            }),
+            Kind::Null | Kind::Scalar { .. } | Kind::Seq(_) => {
+                self.shape(node, "a mapping (`key: value`)");
+                None
+            }
+        }
+    }
+    /// A value of a type that reads itself from text.
+    pub fn parse<T>(&mut self, node: &Node) -> Option<T>
+    where
+        T: std::str::FromStr,
+        T::Err: std::fmt::Display,
+    {
+        let text = self.text(node)?;
+        text.trim()
+            .parse()
+            .map_err(|e: T::Err| self.error(self.dialect.value, &node.span, e.to_string(), ""))
+            .ok()
+    }
+    /// A length of time.
+    pub fn duration(&mut self, node: &Node) -> Option<Duration> {
+        self.parse(node)
+    }
+    /// A length of time above zero.
+    pub fn duration_above_zero(&mut self, node: &Node) -> Option<Duration> {
+        let duration = self.duration(node)?;
+        if duration.is_zero() {
+            self.error(
+                self.dialect.value,
+                &node.span,
+                "this must be longer than 0",
+                "",
+            );
+            return None;
+        }
+        Some(duration)
+    }
+    /// One of a few words.
+    pub fn word<T: Copy>(&mut self, node: &Node, words: &[(&'static str, T)]) -> Option<T> {
+        let text = self.text(node)?;
+        if let Some((_, value)) = words.iter().find(|(w, _)| *w == text) {
+            return Some(*value);
+        }
+        let all: Vec<&str> = words.iter().map(|(w, _)| *w).collect();
+        let hint = did_you_mean(text, all.iter().copied())
+            .map(|w| format!("did you mean `{w}`?"))
+            .unwrap_or_default();
+        let message = format!("`{text}` is not one of: {}", all.join(", "));
+        self.error(self.dialect.value, &node.span, message, &hint);
+        None
+    }
+    /// `true` or `false`.
+    pub fn boolean(&mut self, node: &Node) -> Option<bool> {
+        self.word(node, &[("true", true), ("false", false)])
+    }
+    /// Names and values: labels or annotations.
+    pub fn labels(&mut self, node: &Node, code: &'static str) -> Labels {
+        let mut labels = Labels::new();
+        let Some(fields) = self.fields(node, "labels") else {
+            return labels;
+        };
+        for (key, value) in fields.entries {
+            if !is_label_name(&key.text) {
+                let message = format!("`{}` cannot be a label's name", key.text);
+                self.error(
+                    code,
+                    &key.span,
+                    message,
+                    "letters, digits and `_`, not starting with a digit or `__`",
+                );
+            }
+            if let Some(text) = self.text(value) {
+                labels.set(&key.text, text);
+            }
+        }
+        labels
+    }
+}
+
+/// A mapping that is being read; the keys asked for are the keys that exist.
+#[derive(Debug)]
+pub struct Fields<'n> {
+    entries: &'n [(Key, Node)],
+    /// Where the mapping stands.
+    pub span: Range<usize>,
+    about: &'static str,
+    known: Vec<&'static str>,
+}
+
+impl<'n> Fields<'n> {
+    /// The value of a key, if it is there.
+    pub fn take(&mut self, name: &'static str) -> Option<&'n Node> {
+        self.take_entry(name).map(|(_, node)| node)
+    }
+    /// A key with its value, if it is there.
+    pub fn take_entry(&mut self, name: &'static str) -> Option<(&'n Key, &'n Node)> {
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
+        self.entries
+            .iter()
+            .find(|(k, _)| k.text == name)
+            .map(|(k, n)| (k, n))
+    }
+    /// Keys that are accepted but not acted on.
+    pub fn later(&mut self, report: &mut Report<'_>, names: &[&'static str]) {
+        for name in names {
+            if let Some((key, _)) = self.take_entry(name) {
+                report.later(key);
+            }
+        }
+    }
+    /// Where to point when something is missing: the first key.
+    pub fn head(&self) -> Range<usize> {
+        self.entries
+            .first()
+            .map_or(self.span.clone(), |(k, _)| k.span.clone())
+    }
+    /// Every key that nobody asked for is a problem.
+    pub fn finish(self, report: &mut Report<'_>) {
+        for (key, _) in self.entries {
+            if self.known.contains(&key.text.as_str()) {
+                continue;
+            }
+            let hint = match did_you_mean(&key.text, self.known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known here: {}", self.known.join(", ")),
+            };
+            let message = format!("{} has no key `{}`", self.about, key.text);
+            report.error(report.dialect.key, &key.span, message, &hint);
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! One rule file → checked rules, and every problem in it.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::notify::{Notify, parse_notify};
+use crate::config::report::{Dialect, Fields, Report};
+use crate::config::yaml::{Kind, Node, documents};
+use crate::config::{SourceFile, codes, condition, heal};
+use crate::engine::policy::{Aggregate, Condition, Missing, Rule, RuleId};
+use crate::model::labels::{Labels, Selector};
+use crate::model::time::Duration;
+use crate::model::written::Problem;
+
+/// How far back a rule looks if it does not say.
+pub const WINDOW: Duration = Duration::from_mins(5);
+
+/// The codes that rule files use.
+pub const DIALECT: Dialect = Dialect {
+    shape: codes::RULE_SHAPE,
+    key: codes::RULE_KEY,
+    missing: codes::RULE_MISSING,
+    value: codes::RULE_VALUE,
+    later: codes::RULE_LATER,
+};
+
+/// All rules of one file that are fine by themselves, and all problems. With an error among them, the file's last good
+/// version should run on.
+pub fn read_rules(file: &SourceFile) -> (Vec<Arc<Rule>>, Vec<Problem>) {
+    let mut report = Report::new(file, DIALECT);
+    let (docs, faults) = documents(&file.text);
+    report.faults(faults);
+    let stem = stem(&file.path);
+    let (mut rules, mut unnamed) = (Vec::new(), 0_usize);
+    let mut seen: BTreeMap<RuleId, usize> = BTreeMap::new();
+    for node in rule_nodes(&docs) {
+        let Some(mut fields) = report.fields(node, "a rule") else {
+            continue;
+        };
+        if refused_form(&mut report, &mut fields) {
+            continue;
+        }
+        let (name, place) = name(&mut report, &mut fields, stem, &mut unnamed);
+        let Some(rule) = read_rule(&mut report, fields, &file.path, name) else {
+            continue;
+        };
+        let line = file
+            .text
+            .get(..place.start)
+            .map_or(1, |t| t.matches('\n').count() + 1);
+        if let Some(first) = seen.get(&rule.id) {
+            let message = format!(
+                "a rule named `{}` with the same labels is already on line {first}",
+                rule.name
+            );
+            report.error(
+                codes::DUPLICATE_RULE,
+                &place,
+                message,
+                "give one of them another `name`, or a label",
+            );
+            continue;
+        }
+        seen.insert(rule.id.clone(), line);
+        rules.push(Arc::new(rule));
+    }
+    (rules, report.finish())
+}
+
+/// The nodes that should be rules, in order: a document is one, or a list of them.
+pub(in crate::config) fn rule_nodes(docs: &[Node]) -> impl Iterator<Item = &Node> {
+    docs.iter().flat_map(|doc| match &doc.kind {
+        Kind::Seq(items) => items.as_slice(),
+        Kind::Null | Kind::Scalar { .. } | Kind::Map(_) => std::slice::from_ref(doc),
+    })
+}
+
+fn stem(path: &str) -> &str {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.rsplit_once('.').map_or(file, |(stem, _)| stem)
+}
+
+/// Whether the rule is of a form that cannot be read yet; then its other keys are not looked at.
+fn refused_form(report: &mut Report<'_>, fields: &mut Fields<'_>) -> bool {
+    if let Some((key, _)) = fields.take_entry("groups") {
+        let hint =
+            "write each rule as a document or list item with `metric`, `window` and `threshold`";
+        report.error(
+            codes::GROUPS,
+            &key.span,
+            "rule groups are not supported yet",
+            hint,
+        );
+        return true;
+    }
+    if let Some((key, _)) = fields.take_entry("expr") {
+        let hint = "use `metric`, `window` and `threshold` (or `when`) instead";
+        report.error(
+            codes::EXPR,
+            &key.span,
+            "PromQL expressions are not supported yet",
+            hint,
+        );
+        return true;
+    }
+    false
+}
+
+fn name(
+    report: &mut Report<'_>,
+    fields: &mut Fields<'_>,
+    stem: &str,
+    unnamed: &mut usize,
+) -> (String, std::ops::Range<usize>) {
+    if let Some(node) = fields.take("name")
+        && let Some(text) = report.text(node)
+    {
+        if text.trim().is_empty() || text.chars().count() > 200 || text.contains(char::is_control) {
+            report.error(
+                codes::RULE_VALUE,
+                &node.span,
+                "a name has 1 to 200 characters on one line",
+                "",
+            );
+        }
+        return (text.to_owned(), node.span.clone());
+    }
+    *unnamed += 1;
+    let name = if *unnamed == 1 {
+        stem.to_owned()
+    } else {
+        format!("{stem}_{unnamed}")
+    };
+    (name, fields.head())
+}
+
+fn read_rule(
+    report: &mut Report<'_>,
+    mut fields: Fields<'_>,
+    file: &str,
+    name: String,
+) -> Option<Rule> {
+    let errors_before = report.error_count();
+    let f = &mut fields;
+    let selector = selector(report, f);
+    let window = f
+        .take("window")
+        .and_then(|n| report.duration_above_zero(n))
+        .unwrap_or(WINDOW);
+    let aggregate = aggregate(report, f);
+    let condition = read_condition(report, f, aggregate);
+    let resolve = f
+        .take("resolve")
+        .and_then(|n| condition::easier(report, n, aggregate));
+    let for_ = f
+        .take("for")
+        .and_then(|n| report.duration(n))
+        .unwrap_or_default();
+    let keep_firing_for = f
+        .take("keep_firing_for")
+        .and_then(|n| report.duration(n))
+        .unwrap_or_default();
+    let silence_window = f.take("silence_window").and_then(|n| report.duration(n));
+    let words = [
+        ("hold", Missing::Hold),
+        ("resolve", Missing::Resolve),
+        ("fire", Missing::Fire),
+    ];
+    let missing = f
+        .take("missing")
+        .and_then(|n| report.word(n, &words))
+        .unwrap_or_default();
+    let labels = static_labels(report, f);
+    let annotations = f
+        .take("annotations")
+        .map(|n| report.labels(n, codes::LABEL))
+        .unwrap_or_default();
+    let runbook = runbook(report, f);
+    let notify = notify(report, f);
+    let heal = heal::read(report, f, &name);
+    fields.finish(report);
+    if report.error_count() > errors_before {
+        return None;
+    }
+    Some(Rule {
+        id: RuleId::new(file, &name, &labels),
+        name,
+        file: file.to_owned(),
+        selector: selector?,
+        window,
+        condition: condition?,
+        resolve,
+        for_,
+        keep_firing_for,
+        missing,
+        labels,
+        annotations,
+        runbook,
+        notify,
+        silence_window,
+        heal,
+    })
+}
+
+fn selector(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Option<Selector> {
+    let Some(node) = fields.take("metric") else {
+        let hint = "add `metric: NAME`, the series this rule judges";
+        report.error(
+            codes::RULE_MISSING,
+            &fields.head(),
+            "this rule has no `metric`",
+            hint,
+        );
+        return None;
+    };
+    let text = report.text(node)?;
+    match text.parse::<Selector>() {
+        Ok(selector) => Some(selector),
+        Err(error) => {
+            let at = error.at.min(text.len());
+            let span = if at == 0 {
+                node.span.clone()
+            } else {
+                report.within(node, at..text.len())
+            };
+            report.error(
+                codes::SELECTOR,
+                &span,
+                error.what,
+                "an example: `county_api_ms{region=\"east\"}`",
+            );
+            None
+        }
+    }
+}
+
+fn aggregate(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Aggregate {
+    fields
+        .take("aggregate")
+        .and_then(|n| report.word(n, &Aggregate::ALL))
+        .unwrap_or(Aggregate::Avg)
+}
+
+fn read_condition(
+    report: &mut Report<'_>,
+    fields: &mut Fields<'_>,
+    aggregate: Aggregate,
+) -> Option<Condition> {
+    let aggregate_key = fields.take_entry("aggregate").map(|(k, _)| k);
+    match (fields.take("threshold"), fields.take_entry("when")) {
+        (Some(node), None) => condition::threshold(report, node, aggregate),
+        (None, Some((_, node))) => {
+            if let Some(key) = aggregate_key {
+                report.error(
+                    codes::CONFLICT,
+                    &key.span,
+                    "`aggregate` says nothing beside `when`",
+                    "name aggregates in the condition: `p95 > 1000`",
+                );
+            }
+            condition::guard(report, node)
+        }
+        (Some(_), Some((key, _))) => {
+            report.error(
+                codes::CONFLICT,
+                &key.span,
+                "a rule has either `threshold` or `when`",
+                "keep one of the two",
+            );
+            None
+        }
+        (None, None) => {
+            let hint = "add `threshold: 1000`, or `when: avg > 1000 && count >= 20`";
+            report.error(
+                codes::RULE_MISSING,
+                &fields.head(),
+                "this rule does not say when it fires",
+                hint,
+            );
+            None
+        }
+    }
+}
+
+fn static_labels(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Labels {
+    let Some((key, node)) = fields.take_entry("labels") else {
+        return Labels::new();
+    };
+    let labels = report.labels(node, codes::LABEL);
+    if !labels.get("alertname").is_empty() {
+        report.error(
+            codes::LABEL,
+            &key.span,
+            "`alertname` is the rule's name and cannot be a label",
+            "set `name` instead",
+        );
+    }
+    labels
+}
+
+fn runbook(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Option<String> {
+    let node = fields.take("runbook")?;
+    let text = report.text(node)?;
+    let url = text.starts_with("https://") || text.starts_with("http://");
+    let below = !text.starts_with('/')
+        && !text.contains(['\\', '\0', '\n'])
+        && text
+            .split('/')
+            .all(|part| !part.is_empty() && part != ".." && part != ".");
+    if !url && !below {
+        let message = format!("`{}` is not a runbook", text.escape_debug());
+        let hint = "a URL, or a path below `runbooks/`: `wiki/slow-county-api`";
+        report.error(codes::RUNBOOK_PATH, &node.span, message, hint);
+    }
+    Some(text.to_owned())
+}
+
+fn notify(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Vec<String> {
+    let Some(node) = fields.take("notify") else {
+        return Vec::new();
+    };
+    let mut entries: Vec<String> = Vec::new();
+    for item in report.list_or_one(node) {
+        let Some(text) = report.text(item) else {
+            continue;
+        };
+        match parse_notify(text) {
+            Ok(Notify::Later { kind }) => {
+                let message =
+                    format!("no such receiver kind yet: nobody is told through `{kind}:`");
+                report.warn(
+                    codes::NOTIFY_KIND,
+                    &item.span,
+                    message,
+                    "add an e-mail address or `webhook:https://…` beside it",
+                );
+            }
+            Ok(Notify::Way(_) | Notify::Receiver(_)) => {}
+            Err(message) => {
+                let hint = "an e-mail address, a receiver's name, or `webhook:https://…`";
+                report.error(codes::NOTIFY, &item.span, message, hint);
+            }
+        }
+        if !entries.iter().any(|e| e == text) {
+            entries.push(text.to_owned());
+        }
+    }
+    entries
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Where secrets come from: a file, the environment, or `${NAME}` inside a value. Their text never enters a problem.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use crate::config::codes;
+use crate::config::report::{Fields, Report};
+use crate::config::yaml::Node;
+use crate::model::secret::Secret;
+
+/// Where a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretRef {
+    /// In a file, without the line break at its end.
+    File(String),
+    /// In an environment variable.
+    Env(String),
+}
+
+/// Finds secrets by asking whoever may open files.
+#[derive(Clone, Copy)]
+pub struct Secrets<'s> {
+    ask: &'s dyn Fn(&SecretRef) -> Result<String, String>,
+}
+
+impl<'s> Secrets<'s> {
+    /// With `ask` as the one who knows.
+    pub fn new(ask: &'s dyn Fn(&SecretRef) -> Result<String, String>) -> Self {
+        Secrets { ask }
+    }
+    /// The secret that one of three keys gives: inline, `…_file`, `…_env`; and where it was given.
+    pub fn take<'n>(
+        &self,
+        report: &mut Report<'_>,
+        fields: &mut Fields<'n>,
+        keys: [&'static str; 3],
+    ) -> Option<(Secret<String>, &'n Node)> {
+        let [inline, file, env] = keys.map(|k| fields.take_entry(k));
+        let mut given = [inline, file, env].into_iter().flatten();
+        let first = given.next();
+        if let (Some((a, _)), Some((b, _))) = (first, given.next()) {
+            let message = format!("`{}` and `{}` both give this secret", a.text, b.text);
+            report.error(codes::SECRET, &b.span, message, "keep one of them");
+        }
+        let (_, node) = first?;
+        let text = match (inline, file) {
+            (Some(_), _) => self.text(report, node)?,
+            (None, Some(_)) => {
+                let path = report.text(node)?.to_owned();
+                self.ask(report, node, SecretRef::File(path))?
+            }
+            (None, None) => {
+                let name = report.text(node)?.to_owned();
+                self.ask(report, node, SecretRef::Env(name))?
+            }
+        };
+        Some((Secret::new(text), node))
+    }
+    /// A value's text with every `${NAME}` replaced; `$$` is a dollar sign.
+    pub fn text(&self, report: &mut Report<'_>, node: &Node) -> Option<String> {
+        let mut rest = report.text(node)?;
+        let mut out = String::new();
+        while let Some((before, after)) = rest.split_once('$') {
+            out.push_str(before);
+            if let Some(tail) = after.strip_prefix('$') {
+                out.push('$');
+                rest = tail;
+            } else if let Some((name, tail)) =
+                after.strip_prefix('{').and_then(|a| a.split_once('}'))
+            {
+                out.push_str(&self.ask(report, node, SecretRef::Env(name.to_owned()))?);
+                rest = tail;
+            } else {
+                out.push('$');
+                rest = after;
+            }
+        }
+        out.push_str(rest);
+        Some(out)
+    }
+    fn ask(&self, report: &mut Report<'_>, node: &Node, secret: SecretRef) -> Option<String> {
+        match (self.ask)(&secret) {
+            Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+            Err(why) => {
+                let what = match &secret {
+                    SecretRef::File(path) => format!("the file `{path}`"),
+                    SecretRef::Env(name) => format!("the environment variable `{name}`"),
+                };
+                report.error(
+                    codes::SECRET,
+                    &node.span,
+                    format!("no secret in {what}: {why}"),
+                    "",
+                );
+                None
+            }
+        }
+    }
+}

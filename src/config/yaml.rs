@@ -1,0 +1,384 @@
+//! Text → documents of [`Node`]s that know their place. The only file that knows the YAML library.
+//!
+//! Bounded: size, depth, and the number of nodes after aliases are followed, so that no text can take the memory.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+
+use crate::config::codes;
+
+/// Bytes a file may have.
+pub const BYTES_MAX: usize = 1 << 20;
+/// How deep mappings and lists may nest.
+pub const DEPTH_MAX: usize = 48;
+/// Nodes a file may have, aliases counted as what they stand for.
+pub const NODES_MAX: usize = 100_000;
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Byte range in the text.
+    pub span: Range<usize>,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a node is.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// Nothing was written; only whole documents and list items of a faulty file are.
+    Null,
+    /// A word, number or text.
+    Scalar {
+        /// After escapes.
+        text: String,
+        /// Written without quotes.
+        plain: bool,
+    },
+    /// A list.
+    Seq(Vec<Node>),
+    /// A mapping in the order written, no key twice, no empty value.
+    Map(Vec<(Key, Node)>),
+}
+
+/// A mapping's key.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// The word.
+    pub text: String,
+    /// Where it stands.
+    pub span: Range<usize>,
+}
+
+/// Something wrong with the text as YAML.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// `OPS-Y…`
+    pub code: &'static str,
+    /// Where.
+    pub span: Range<usize>,
+    /// What.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl Fault {
+    fn new(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
+        Fault {
+            code,
+            span,
+            message: message.into(),
+            hint: None,
+        }
+    }
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// The documents of a text, without empty ones. After a syntax error, those before it.
+pub fn documents(text: &str) -> (Vec<Node>, Vec<Fault>) {
+    let mut build = Builder::default();
+    if text.len() > BYTES_MAX {
+        let message = format!(
+            "this file has {} bytes, at most {BYTES_MAX} are read",
+            text.len()
+        );
+        build
+            .faults
+            .push(Fault::new(codes::TOO_MUCH, 0..0, message));
+        return (build.documents, build.faults);
+    }
+    for item in Parser::new_from_str(text) {
+        let done = match item {
+            Ok((event, span)) => build.event(event, &range(&span)),
+            Err(error) => Err(syntax(&error, text)),
+        };
+        if let Err(fault) = done {
+            build.faults.push(fault);
+            break;
+        }
+    }
+    (build.documents, build.faults)
+}
+
+fn range(span: &Span) -> Range<usize> {
+    let start = span.start.byte_offset().unwrap_or(0);
+    start..span.end.byte_offset().unwrap_or(start).max(start)
+}
+
+fn syntax(error: &ScanError, text: &str) -> Fault {
+    let at = error.marker().byte_offset().unwrap_or_else(|| {
+        let chars = error.marker().index();
+        text.char_indices()
+            .nth(chars)
+            .map_or(text.len(), |(i, _)| i)
+    });
+    let fault = Fault::new(
+        codes::SYNTAX,
+        at..at,
+        format!("this is not YAML: {}", error.info()),
+    );
+    let line = text.get(..at).and_then(|t| t.lines().last()).unwrap_or("");
+    if line.trim_start().starts_with('\t') || text.get(at..).is_some_and(|t| t.starts_with('\t')) {
+        fault.hint("indent with spaces, never with tabs")
+    } else {
+        fault.hint(
+            "often a quote or bracket that is never closed, or indentation that does not line up",
+        )
+    }
+}
+
+/// A collection under construction.
+struct Open {
+    span: Range<usize>,
+    anchor: usize,
+    size: usize,
+    kind: OpenKind,
+}
+
+enum OpenKind {
+    Seq(Vec<Node>),
+    Map {
+        entries: Vec<(Key, Node)>,
+        seen: BTreeSet<String>,
+        /// The key whose value comes next; `Some(None)`: a key that cannot be one, already reported.
+        key: Option<Option<Key>>,
+    },
+}
+
+#[derive(Default)]
+struct Builder {
+    documents: Vec<Node>,
+    faults: Vec<Fault>,
+    open: Vec<Open>,
+    anchors: BTreeMap<usize, (Node, usize)>,
+    nodes: usize,
+}
+
+impl Builder {
+    fn event(&mut self, event: Event<'_>, span: &Range<usize>) -> Result<(), Fault> {
+        match event {
+            Event::DocumentStart(..) => self.anchors.clear(),
+            Event::Alias(id) => {
+                let Some((node, size)) = self.anchors.get(&id).cloned() else {
+                    let message = "this alias stands for something that contains it";
+                    return Err(Fault::new(codes::SYNTAX, span.clone(), message));
+                };
+                self.count(size, span)?;
+                self.place(
+                    Node {
+                        span: span.clone(),
+                        kind: node.kind,
+                    },
+                    0,
+                    size,
+                );
+            }
+            Event::Scalar(text, style, anchor, _) => {
+                self.count(1, span)?;
+                let plain = style == ScalarStyle::Plain;
+                let kind = if plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
+                    Kind::Null
+                } else {
+                    Kind::Scalar {
+                        text: text.into_owned(),
+                        plain,
+                    }
+                };
+                self.place(
+                    Node {
+                        span: span.clone(),
+                        kind,
+                    },
+                    anchor,
+                    1,
+                );
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                self.begin(span, anchor, OpenKind::Seq(Vec::new()))?;
+            }
+            Event::MappingStart(_, anchor, _) => {
+                let (entries, seen) = (Vec::new(), BTreeSet::new());
+                self.begin(
+                    span,
+                    anchor,
+                    OpenKind::Map {
+                        entries,
+                        seen,
+                        key: None,
+                    },
+                )?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.end(span),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, n: usize, span: &Range<usize>) -> Result<(), Fault> {
+        self.nodes = self.nodes.saturating_add(n);
+        if self.nodes <= NODES_MAX {
+            return Ok(());
+        }
+        let message = format!("this file grows beyond {NODES_MAX} values");
+        Err(Fault::new(codes::TOO_MUCH, span.clone(), message)
+            .hint("use fewer aliases (`*name`), or split the file"))
+    }
+
+    fn begin(&mut self, span: &Range<usize>, anchor: usize, kind: OpenKind) -> Result<(), Fault> {
+        self.count(1, span)?;
+        if self.open.len() >= DEPTH_MAX {
+            let message = format!("this is nested deeper than {DEPTH_MAX} levels");
+            return Err(Fault::new(codes::TOO_MUCH, span.clone(), message));
+        }
+        self.open.push(Open {
+            span: span.clone(),
+            anchor,
+            size: 1,
+            kind,
+        });
+        Ok(())
+    }
+
+    fn end(&mut self, span: &Range<usize>) {
+        let Some(open) = self.open.pop() else { return };
+        let (kind, last) = match open.kind {
+            OpenKind::Seq(items) => {
+                let last = items.last().map(|n| n.span.end);
+                (Kind::Seq(items), last)
+            }
+            OpenKind::Map { entries, .. } => {
+                let last = entries.last().map(|(_, n)| n.span.end);
+                (Kind::Map(entries), last)
+            }
+        };
+        // The end of a block is where the next thing begins; its last value is what a reader would point at.
+        let end = if span.is_empty() {
+            last.unwrap_or(span.end)
+        } else {
+            span.end
+        };
+        let whole = open.span.start..end.max(open.span.start);
+        self.place(Node { span: whole, kind }, open.anchor, open.size);
+    }
+
+    fn place(&mut self, node: Node, anchor: usize, size: usize) {
+        if anchor != 0 {
+            self.anchors.insert(anchor, (node.clone(), size));
+        }
+        let faults = &mut self.faults;
+        let Some(parent) = self.open.last_mut() else {
+            if !matches!(node.kind, Kind::Null) {
+                self.documents.push(node);
+            }
+            return;
+        };
+        parent.size = parent.size.saturating_add(size);
+        match &mut parent.kind {
+            OpenKind::Seq(items) => {
+                if matches!(node.kind, Kind::Null) {
+                    let message = "this list item is empty";
+                    faults.push(
+                        Fault::new(codes::EMPTY_VALUE, node.span, message)
+                            .hint("write a value, or remove the item"),
+                    );
+                } else {
+                    items.push(node);
+                }
+            }
+            OpenKind::Map { entries, seen, key } => match key.take() {
+                None => *key = Some(as_key(node, faults)),
+                Some(None) => {}
+                Some(Some(name)) if matches!(node.kind, Kind::Null) => {
+                    let message = format!("`{}` has no value", name.text);
+                    faults.push(
+                        Fault::new(codes::EMPTY_VALUE, name.span, message)
+                            .hint("write a value, or remove the key"),
+                    );
+                }
+                Some(Some(name)) => {
+                    if seen.insert(name.text.clone()) {
+                        entries.push((name, node));
+                    } else {
+                        let message = format!("`{}` is written twice here", name.text);
+                        faults.push(
+                            Fault::new(codes::DUPLICATE_KEY, name.span, message)
+                                .hint("keep one of the two"),
+                        );
+                    }
+                }
+            },
+        }
+    }
+}
+
+fn as_key(node: Node, faults: &mut Vec<Fault>) -> Option<Key> {
+    match node.kind {
+        Kind::Scalar { text, .. } => Some(Key {
+            text,
+            span: node.span,
+        }),
+        Kind::Null | Kind::Seq(_) | Kind::Map(_) => {
+            faults.push(Fault::new(
+                codes::KEY_SHAPE,
+                node.span,
+                "a key must be a plain word",
+            ));
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes_of(text: &str) -> Vec<&'static str> {
+        documents(text).1.iter().map(|f| f.code).collect()
+    }
+
+    #[test]
+    fn a_node_knows_its_place() {
+        let text = "a: 1\nlist:\n- x: 'y'\n--- \nb: é\n";
+        let (docs, faults) = documents(text);
+        assert!(faults.is_empty() && docs.len() == 2, "{faults:?}");
+        let Kind::Map(entries) = &docs[1].kind else {
+            panic!()
+        };
+        assert_eq!(&text[entries[0].1.span.clone()], "é");
+        assert_eq!(&text[docs[0].span.clone()], "a: 1\nlist:\n- x: 'y'");
+    }
+
+    #[test]
+    fn what_yaml_lets_pass_is_a_fault_here() {
+        assert_eq!(codes_of("a: 1\na: 2\n"), [codes::DUPLICATE_KEY]);
+        assert_eq!(codes_of("a:\nb: ~\n"), [codes::EMPTY_VALUE; 2]);
+        assert_eq!(codes_of("[a]: 1\n"), [codes::KEY_SHAPE]);
+        assert_eq!(codes_of("a: [1\n"), [codes::SYNTAX]);
+        assert_eq!(codes_of("a: &x [*x]\n"), [codes::SYNTAX]);
+        assert_eq!(codes_of(&"[".repeat(100)), [codes::TOO_MUCH]);
+        assert_eq!(codes_of(""), [""; 0]);
+    }
+
+    #[test]
+    fn aliases_cannot_multiply_without_bound() {
+        let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+        for i in 1..9 {
+            let inner = vec![format!("*a{}", i - 1); 10].join(",");
+            bomb.push_str(&format!("a{i}: &a{i} [{inner}]\n"));
+        }
+        assert_eq!(codes_of(&bomb), [codes::TOO_MUCH]);
+    }
+}
