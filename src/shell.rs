@@ -1,12 +1,11 @@
-//! The real world: processes, files, sockets and the clock. It carries what the engine decided and reports what came of it.
+//! The real world: files, sockets, processes and the clock. It carries what the engine decided and reports what came of
+//! it; it decides nothing. Start with [`drive`], the loop.
 
-pub mod exec;
-
-//! Where the program touches the machine: files, sockets, processes, clocks. It decides nothing.
-//!
-//! [`store`] keeps what must outlive a crash.
+pub mod drive;
+pub mod clock;
 pub mod store;
-
-//! The real world: everything that touches sockets, clocks and files on behalf of the pure rooms.
+pub mod load;
+pub mod deliver;
 pub mod carry;
+pub mod exec;
 pub mod inbox;

@@ -1,0 +1,344 @@
+//! The loop. Two threads own everything that changes:
+//!
+//! - [`sampler`]: batches → the door ([`Intake`](crate::engine::intake::Intake)) → the sample log → *then* the
+//!   acknowledgement and the engine. What is not durable was never seen by anybody.
+//! - this one: durable samples, ticks, requests and reports → the engine → the event log → *then* replies and effects.
+//!
+//! Crash between any two lines: before the commit nothing has left and nobody was answered; after it, a replay of the
+//! two logs gives the same state, deliveries without a verdict are made again under the same key, and claimed runs are
+//! looked for in their run folders.
+
+pub mod sampler;
+pub mod start;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
+
+use tokio::sync::{broadcast, oneshot};
+
+use crate::engine::command::{Command, CommandError};
+use crate::engine::event::{Entry, Event};
+use crate::engine::intake::{Admitted, Batch, Refusal};
+use crate::engine::{Effect, Engine, Input, View};
+use crate::model::time::{Duration, Timestamp};
+use crate::shell::clock::Clock;
+use crate::shell::store::{Pos, log::SegLog, snapshot};
+
+/// Record kind of an [`Entry`] as JSON.
+pub const KIND_ENTRY: u8 = 1;
+/// Record kind of a batch of samples.
+pub const KIND_SAMPLES: u8 = 2;
+/// Version of the state in snapshots; another one is passed over and the whole log is folded.
+pub const STATE_VERSION: u32 = 1;
+/// Entries between two snapshots: the most that a restart folds.
+const SNAPSHOT_ENTRIES: u64 = 20_000;
+/// Missed slots that are still judged one by one after a stall; more are recorded as skipped.
+const CATCH_UP_SLOTS: u64 = 60;
+
+/// What is shown of ourselves: counters and conditions, read without asking the engine.
+#[derive(Debug, Default)]
+pub struct Status {
+    /// Samples accepted, durable.
+    pub samples_total: AtomicU64,
+    /// Items refused, by reason: late, future, series limit, malformed.
+    pub refused_total: [AtomicU64; 4],
+    /// Items whose delivery id was known.
+    pub repeated_total: AtomicU64,
+    /// Ticks judged.
+    pub ticks_total: AtomicU64,
+    /// Slots skipped.
+    pub skipped_total: AtomicU64,
+    /// Time of the last tick, ms.
+    pub tick_at: AtomicI64,
+    /// How long the last tick took, µs.
+    pub tick_micros: AtomicU64,
+    /// Whether the sample log takes records.
+    pub samples_failing: AtomicBool,
+    /// Whether the event log takes records.
+    pub events_failing: AtomicBool,
+    /// Places where a log was damaged.
+    pub damaged_total: AtomicU64,
+    /// Samples on the way to the engine.
+    pub queued_samples: AtomicUsize,
+    /// Deliveries that were accepted, and that were not.
+    pub pages_total: [AtomicU64; 2],
+    /// Active series.
+    pub series_count: AtomicUsize,
+}
+
+/// What comes to the engine's thread.
+pub enum Message {
+    /// An input.
+    Input(Input),
+    /// A request; answered when it is durable.
+    Command(Command, oneshot::Sender<Result<(), CommandFailure>>),
+    /// A question.
+    Ask(Box<dyn FnOnce(&Engine) + Send>),
+    /// The end: commit, snapshot, stop.
+    Stop(oneshot::Sender<()>),
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandFailure {
+    /// It makes no sense.
+    #[error(transparent)]
+    Refused(#[from] CommandError),
+    /// The event log does not take records.
+    #[error("the event log cannot be written: try again when /ready is fine")]
+    NotDurable,
+    /// The engine has stopped.
+    #[error("ops is stopping")]
+    Stopped,
+}
+
+/// Why a batch was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PushFailure {
+    /// Too much is under way.
+    #[error("too many samples are under way: slow down")]
+    Busy,
+    /// The sample log does not take records.
+    #[error("the sample log cannot be written: {0}")]
+    Unavailable(String),
+}
+
+/// What was taken of a batch.
+#[derive(Debug, Default)]
+pub struct Pushed {
+    /// Durable samples.
+    pub accepted: usize,
+    /// Items refused at the door.
+    pub refused: Vec<(u32, Refusal)>,
+}
+
+/// The door to the two threads, for the API and for everything that reports back.
+#[derive(Clone)]
+pub struct Handle {
+    pub(super) engine: Sender<Message>,
+    pub(super) sampler: SyncSender<sampler::Submit>,
+    pub(super) entries: broadcast::Sender<Arc<Entry>>,
+    /// The engine's clock.
+    pub clock: Clock,
+    /// Counters and conditions.
+    pub status: Arc<Status>,
+}
+
+impl Handle {
+    /// Hands in a batch; the answer comes when it is durable.
+    ///
+    /// # Errors
+    /// [`PushFailure`]; nothing of the batch is kept then.
+    pub async fn push(&self, batch: Batch) -> Result<Pushed, PushFailure> {
+        if self.status.queued_samples.load(Ordering::Relaxed) > sampler::QUEUED_SAMPLES_MAX {
+            return Err(PushFailure::Busy);
+        }
+        let (reply, answer) = oneshot::channel();
+        self.sampler.try_send(sampler::Submit { batch, reply }).map_err(|_| PushFailure::Busy)?;
+        answer.await.unwrap_or_else(|_| Err(PushFailure::Unavailable("ops is stopping".to_owned())))
+    }
+
+    /// Carries out a request; the answer comes when it is durable.
+    ///
+    /// # Errors
+    /// [`CommandFailure`].
+    pub async fn command(&self, command: Command) -> Result<(), CommandFailure> {
+        let (reply, answer) = oneshot::channel();
+        self.engine.send(Message::Command(command, reply)).map_err(|_| CommandFailure::Stopped)?;
+        answer.await.unwrap_or(Err(CommandFailure::Stopped))
+    }
+
+    /// Asks the engine between two inputs; the question must be quick. `None`: it has stopped.
+    pub async fn ask<T: Send + 'static>(&self, question: impl FnOnce(View<'_>) -> T + Send + 'static) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let ask = Box::new(move |engine: &Engine| drop(reply.send(question(engine.view()))));
+        self.engine.send(Message::Ask(ask)).ok()?;
+        answer.await.ok()
+    }
+
+    /// Tells the engine something.
+    pub fn tell(&self, input: Input) {
+        let _ = self.engine.send(Message::Input(input));
+    }
+
+    /// Entries as they become durable.
+    pub fn entries(&self) -> broadcast::Receiver<Arc<Entry>> {
+        self.entries.subscribe()
+    }
+
+    /// Commits and stops.
+    pub async fn stop(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.engine.send(Message::Stop(reply)).is_ok() {
+            let _ = answer.await;
+        }
+    }
+}
+
+/// The engine's thread.
+pub struct Drive {
+    pub(super) engine: Engine,
+    pub(super) log: SegLog,
+    pub(super) inbox: Receiver<Message>,
+    pub(super) clock: Clock,
+    pub(super) tick: Duration,
+    pub(super) snapshots: PathBuf,
+    pub(super) entries: broadcast::Sender<Arc<Entry>>,
+    pub(super) status: Arc<Status>,
+    /// Takes effects that may leave.
+    pub(super) carry: Box<dyn FnMut(Effect) + Send>,
+    /// Entries that are not durable yet, oldest first.
+    pub(super) pending: Vec<Entry>,
+    /// What waits for them.
+    pub(super) behind: Vec<Effect>,
+    pub(super) replies: Vec<oneshot::Sender<Result<(), CommandFailure>>>,
+    pub(super) since_snapshot: u64,
+    pub(super) stop: Option<oneshot::Sender<()>>,
+}
+
+impl Drive {
+    /// Runs until it is told to stop.
+    pub fn run(mut self) {
+        self.engine.resume();
+        self.drain();
+        self.commit();
+        let mut slot = self.clock.now().aligned(self.tick) + self.tick;
+        while self.stop.is_none() {
+            let wait = slot.since(self.clock.now()).min(Duration::from_ms(200));
+            match self.inbox.recv_timeout(wait.std()) {
+                Ok(message) => {
+                    self.take(message);
+                    // Whatever else waits shares the commit, up to a bound that keeps the tick on time.
+                    for _ in 0..1_000 {
+                        let Ok(message) = self.inbox.try_recv() else { break };
+                        self.take(message);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if self.clock.now() >= slot {
+                slot = self.tick(slot);
+            }
+            self.commit();
+        }
+        self.write_snapshot();
+        if let Some(reply) = self.stop.take() {
+            let _ = reply.send(());
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Input(input) => {
+                if let Input::Samples(admitted) = &input {
+                    self.status.queued_samples.fetch_sub(admitted.samples.len(), Ordering::Relaxed);
+                }
+                self.engine.handle(self.clock.now(), input);
+                self.drain();
+            }
+            Message::Command(command, reply) => match self.engine.check(&command) {
+                Err(error) => drop(reply.send(Err(error.into()))),
+                Ok(()) => {
+                    self.engine.handle(self.clock.now(), Input::Command(command));
+                    self.drain();
+                    self.replies.push(reply);
+                }
+            },
+            Message::Ask(ask) => ask(&self.engine),
+            Message::Stop(reply) => self.stop = Some(reply),
+        }
+    }
+
+    /// Judges the slot that is due, and those missed before it; the next one.
+    fn tick(&mut self, slot: Timestamp) -> Timestamp {
+        let now = self.clock.now().aligned(self.tick);
+        let missed = now.since(slot).ms() / self.tick.ms().max(1);
+        let mut at = slot;
+        if missed > CATCH_UP_SLOTS {
+            let to = now - self.tick;
+            self.status.skipped_total.fetch_add(missed, Ordering::Relaxed);
+            let why = format!("stalled for {}", now.since(slot).human());
+            self.engine.handle(at, Input::Skipped { from: slot, to, why });
+            self.drain();
+            at = now;
+        }
+        while at <= now {
+            let started = std::time::Instant::now();
+            self.engine.handle(at, Input::Tick);
+            self.drain();
+            let took = started.elapsed();
+            self.status.ticks_total.fetch_add(1, Ordering::Relaxed);
+            self.status.tick_at.store(at.ms(), Ordering::Relaxed);
+            self.status.tick_micros.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            self.status.series_count.store(self.engine.view().series.len(), Ordering::Relaxed);
+            at = at + self.tick;
+        }
+        at
+    }
+
+    fn drain(&mut self) {
+        while let Some(effect) = self.engine.next_effect() {
+            match effect {
+                Effect::Record(entry) => self.pending.push(entry),
+                Effect::Page(..) | Effect::Start(_) | Effect::Adopt(_) => self.behind.push(effect),
+            }
+        }
+    }
+
+    /// Makes what is pending durable, then lets everything that waits for it go. A disk that refuses holds it back.
+    fn commit(&mut self) {
+        if !self.pending.is_empty() {
+            let appended = self.pending.iter().try_for_each(|entry| {
+                let bytes = serde_json::to_vec(entry).unwrap_or_default();
+                self.log.append(KIND_ENTRY, &bytes).map(|_| ())
+            });
+            if let Err(error) = appended.and_then(|()| self.log.commit().map(|_| ())) {
+                if !self.status.events_failing.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "Event log not written; pages and heals wait.");
+                }
+                for reply in self.replies.drain(..) {
+                    let _ = reply.send(Err(CommandFailure::NotDurable));
+                }
+                std::thread::sleep(Duration::from_ms(50).std());
+                return;
+            }
+            if self.status.events_failing.swap(false, Ordering::Relaxed) {
+                tracing::info!("Event log written again.");
+            }
+            self.since_snapshot += self.pending.len() as u64;
+            for entry in self.pending.drain(..) {
+                let _ = self.entries.send(Arc::new(entry));
+            }
+        }
+        for effect in self.behind.drain(..) {
+            (self.carry)(effect);
+        }
+        for reply in self.replies.drain(..) {
+            let _ = reply.send(Ok(()));
+        }
+        if self.since_snapshot >= SNAPSHOT_ENTRIES {
+            self.write_snapshot();
+        }
+    }
+
+    fn write_snapshot(&mut self) {
+        let body = serde_json::to_vec(self.engine.view().state).unwrap_or_default();
+        let covers: BTreeMap<String, Pos> = [("events".to_owned(), self.log.durable())].into_iter().collect();
+        match snapshot::write(&self.snapshots, STATE_VERSION, &covers, &body) {
+            Ok(_) => self.since_snapshot = 0,
+            Err(error) => tracing::warn!(%error, "Snapshot not written; the log is kept."),
+        }
+    }
+}
+
+/// Whether an entry tells of something that a person should read.
+pub fn is_notable(entry: &Entry) -> bool {
+    entry.events.iter().any(|e| !matches!(e, Event::PageTried { .. } | Event::HealVerifying { .. }))
+}
+
+/// Samples that were admitted together.
+pub type Group = Admitted;

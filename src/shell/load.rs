@@ -1,0 +1,218 @@
+//! Rule files and settings → a policy. Each file stands for itself: a broken one keeps its last good version, also
+//! across a restart (a copy lies in the data folder), and the others are loaded.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+
+use crate::config::{SecretRef, Settings, SourceFile, check_references, read_rules, read_settings};
+use crate::engine::policy::{Policy, Rule};
+use crate::model::written::{Problem, Severity};
+
+/// Where everything lies.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// `ops.yaml`; it need not exist.
+    pub config: PathBuf,
+    /// The project folder: scripts and runbooks are named from here.
+    pub root: PathBuf,
+    /// The folder of rule files.
+    pub alerts: PathBuf,
+    /// The data folder.
+    pub data: PathBuf,
+}
+
+/// What is wrong at the moment, with the text that shows it.
+#[derive(Clone, Debug, Default)]
+pub struct Problems(pub Vec<(Problem, Arc<str>)>);
+
+impl Problems {
+    /// How many are errors.
+    pub fn error_count(&self) -> usize {
+        self.0.iter().filter(|(p, _)| p.severity == Severity::Error).count()
+    }
+}
+
+/// What the last load gave.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// The policy, with the last good version of broken files.
+    pub policy: Arc<Policy>,
+    /// The settings, the last good ones if the file is broken.
+    pub settings: Arc<Settings>,
+    /// Everything that is wrong.
+    pub problems: Arc<Problems>,
+}
+
+/// Loads, and remembers the last good version of each file.
+pub struct Loader {
+    places: Places,
+    texts: BTreeMap<String, String>,
+    good: BTreeMap<String, Vec<Arc<Rule>>>,
+    good_settings: Arc<Settings>,
+    current: Arc<RwLock<Loaded>>,
+}
+
+impl Loader {
+    /// A loader that has loaded nothing.
+    pub fn new(places: Places) -> Self {
+        Self { places, texts: BTreeMap::new(), good: BTreeMap::new(), good_settings: Arc::default(), current: Arc::default() }
+    }
+    /// The last load, for readers.
+    pub fn current(&self) -> Arc<RwLock<Loaded>> {
+        self.current.clone()
+    }
+
+    /// Reads everything. `None` if no byte changed since the last time.
+    pub fn load(&mut self) -> Option<Loaded> {
+        let texts = self.read_texts();
+        if texts == self.texts && !self.texts.is_empty() {
+            return None;
+        }
+        self.texts = texts;
+        let mut found = Problems::default();
+        let settings = self.read_settings(&mut found);
+        let mut policy = Policy { default_receiver: settings.default_receiver.clone(), ..Policy::default() };
+        for receiver in settings.receivers.values() {
+            if let Some(fallback) = &receiver.fallback {
+                policy.fallback.insert(receiver.name.clone(), fallback.clone());
+            }
+        }
+        let files: Vec<SourceFile> = self.texts.iter().filter_map(|(path, text)| self.rule_file(path, text)).collect();
+        let mut kept: BTreeMap<String, Vec<Arc<Rule>>> = BTreeMap::new();
+        for file in &files {
+            let text: Arc<str> = Arc::from(file.text.as_str());
+            let (mut rules, problems) = read_rules(file);
+            if problems.iter().any(|p| p.severity == Severity::Error) {
+                policy.broken.push(file.path.clone());
+                rules = self.last_good(&file.path);
+            } else {
+                self.remember(file);
+                let exists = |path: &str| self.places.root.join(path).is_file();
+                found.0.extend(check_references(file, &rules, &settings, &exists).into_iter().map(|p| (p, text.clone())));
+            }
+            found.0.extend(problems.into_iter().map(|p| (p, text.clone())));
+            kept.insert(file.path.clone(), rules.clone());
+            policy.rules.extend(rules);
+        }
+        self.good = kept;
+        let loaded = Loaded { policy: Arc::new(policy), settings, problems: Arc::new(found) };
+        *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = loaded.clone();
+        Some(loaded)
+    }
+
+    fn read_texts(&self) -> BTreeMap<String, String> {
+        let mut texts = BTreeMap::new();
+        if let Ok(text) = read_lossy(&self.places.config) {
+            texts.insert(String::new(), text);
+        }
+        walk(&self.places.alerts, &self.places.alerts, 0, &mut texts);
+        texts
+    }
+
+    fn rule_file(&self, path: &str, text: &str) -> Option<SourceFile> {
+        (!path.is_empty()).then(|| SourceFile { path: path.to_owned(), shown: self.places.alerts.join(path).display().to_string(), text: text.to_owned() })
+    }
+
+    fn read_settings(&mut self, found: &mut Problems) -> Arc<Settings> {
+        let Some(text) = self.texts.get("") else { return Arc::default() };
+        let file = SourceFile { path: "ops.yaml".to_owned(), shown: self.places.config.display().to_string(), text: text.clone() };
+        let (settings, problems) = read_settings(&file, &|secret| resolve(&self.places.root, secret));
+        if problems.iter().all(|p| p.severity != Severity::Error) {
+            self.good_settings = Arc::new(settings);
+        }
+        let text: Arc<str> = Arc::from(text.as_str());
+        found.0.extend(problems.into_iter().map(|p| (p, text.clone())));
+        self.good_settings.clone()
+    }
+
+    fn copy_of(&self, path: &str) -> PathBuf {
+        self.places.data.join("last_good").join(path.replace(['/', '\\'], "%"))
+    }
+
+    /// Keeps a copy of a good file, so that it is there after a restart with a broken one.
+    fn remember(&self, file: &SourceFile) {
+        let copy = self.copy_of(&file.path);
+        let written = copy.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| {
+            if std::fs::read_to_string(&copy).is_ok_and(|t| t == file.text) { Ok(()) } else { std::fs::write(&copy, &file.text) }
+        });
+        if let Err(error) = written {
+            tracing::warn!(file = %file.path, %error, "Copy of a good rule file not kept.");
+        }
+    }
+
+    fn last_good(&self, path: &str) -> Vec<Arc<Rule>> {
+        if let Some(rules) = self.good.get(path) {
+            return rules.clone();
+        }
+        let Ok(text) = std::fs::read_to_string(self.copy_of(path)) else { return Vec::new() };
+        let (rules, problems) = read_rules(&SourceFile { path: path.to_owned(), shown: path.to_owned(), text });
+        if problems.iter().any(|p| p.severity == Severity::Error) { Vec::new() } else { rules }
+    }
+}
+
+fn read_lossy(path: &Path) -> std::io::Result<String> {
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Deepest folder below `alerts/`: a link that leads back must not hang us.
+const DEPTH_MAX: usize = 16;
+
+fn walk(root: &Path, dir: &Path, depth: usize, texts: &mut BTreeMap<String, String>) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        // Hidden names are editors' temporary files and the inner folders of mounted ConfigMaps.
+        if name.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        if path.is_dir() {
+            if depth < DEPTH_MAX {
+                walk(root, &path, depth + 1, texts);
+            }
+        } else if path.extension().is_some_and(|e| e == "yml" || e == "yaml")
+            && let (Ok(relative), Ok(text)) = (path.strip_prefix(root), read_lossy(&path))
+        {
+            texts.insert(relative.to_string_lossy().into_owned(), text);
+        }
+    }
+}
+
+fn resolve(root: &Path, secret: &SecretRef) -> Result<String, String> {
+    match secret {
+        SecretRef::Env(name) => std::env::var(name).map_err(|_| format!("the environment variable {name} is not set")),
+        SecretRef::File(path) => {
+            let path = root.join(path);
+            std::fs::read_to_string(&path).map(|t| t.trim_end().to_owned()).map_err(|e| format!("{}: {e}", path.display()))
+        }
+    }
+}
+
+/// Watches until the process ends: hints from the system, and a slow look at every file for what hints miss. `changed`
+/// is called from its own thread after each load that found a change.
+pub fn watch(mut loader: Loader, reload: std::sync::mpsc::Receiver<()>, hint: std::sync::mpsc::Sender<()>, mut changed: impl FnMut(Loaded) + Send + 'static) {
+    let places = loader.places.clone();
+    std::thread::spawn(move || {
+        let mut watcher = notify::recommended_watcher(move |_| drop(hint.send(()))).ok();
+        loop {
+            // Again each time: a folder may have been removed and made anew.
+            if let Some(w) = &mut watcher {
+                let config = places.config.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let _ = notify::Watcher::watch(w, &places.alerts, notify::RecursiveMode::Recursive);
+                let _ = notify::Watcher::watch(w, config, notify::RecursiveMode::NonRecursive);
+            }
+            match reload.recv_timeout(std::time::Duration::from_secs(5)) {
+                Ok(()) => {
+                    // Editors write in several steps.
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                    while reload.try_recv().is_ok() {}
+                }
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+            if let Some(loaded) = loader.load() {
+                changed(loaded);
+            }
+        }
+    });
+}
