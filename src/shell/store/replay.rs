@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::shell::store::Damage;
 use crate::shell::store::Pos;
+use crate::shell::store::Record;
 use crate::shell::store::StoreError;
 use crate::shell::store::segments;
 
@@ -23,7 +24,7 @@ pub struct ReplayReport {
     pub torn_bytes: u64,
 }
 
-/// Gives every record from `from` on to `each`: position, number of the segment, kind, payload.
+/// Gives every record from `from` on to `each`.
 ///
 /// A batch of samples needs the definitions before it in its segment; for those begin at [`segment_start`].
 ///
@@ -32,7 +33,7 @@ pub struct ReplayReport {
 pub fn replay(
     dir: &Path,
     from: Pos,
-    each: &mut dyn FnMut(Pos, u32, u8, &[u8]),
+    each: &mut dyn FnMut(Record<'_>),
 ) -> Result<ReplayReport, StoreError> {
     let all = segments::list(dir)?;
     let mut report = ReplayReport::default();
@@ -43,12 +44,12 @@ pub fn replay(
         if next.is_some_and(|n| n.first <= want) {
             continue;
         }
-        let mut on_record = |pos: Pos, no: u32, kind: u8, payload: &[u8]| {
-            if pos >= want {
-                report.lost += pos.number() - want.number();
-                want = pos.next();
+        let mut on_record = |record: Record<'_>| {
+            if record.pos >= want {
+                report.lost += record.pos.number() - want.number();
+                want = record.pos.next();
                 report.records += 1;
-                each(pos, no, kind, payload);
+                each(record);
             }
             ControlFlow::Continue(())
         };

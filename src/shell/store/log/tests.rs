@@ -34,9 +34,9 @@ fn put(log: &mut SegLog, texts: &[&str]) {
 
 fn all(dir: &Path) -> (Vec<(u64, String)>, ReplayReport) {
     let mut records = Vec::new();
-    let report = replay(dir, Pos::START, &mut |pos, _, _, payload| {
-        let text = String::from_utf8(payload.to_vec()).unwrap();
-        records.push((pos.number(), text));
+    let report = replay(dir, Pos::START, &mut |r| {
+        let text = String::from_utf8(r.payload.to_vec()).unwrap();
+        records.push((r.pos.number(), text));
     });
     (records, report.unwrap())
 }
@@ -200,8 +200,8 @@ fn segments_roll_replay_from_anywhere_and_retire_whole() {
         );
         for from in 1..=21 {
             let mut seen = Vec::new();
-            let report = replay(dir, Pos::new(from), &mut |p, no, _, _| {
-                seen.push((p.number(), no))
+            let report = replay(dir, Pos::new(from), &mut |r| {
+                seen.push((r.pos.number(), r.segment_no))
             });
             assert_eq!(report.unwrap().lost, 0);
             assert!(seen.iter().all(|(p, no)| (p - 1) / 3 + 1 == u64::from(*no)));
