@@ -200,11 +200,6 @@ fn read(bytes: &[u8]) -> Option<(u64, u8, &[u8])> {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test may panic"
-)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

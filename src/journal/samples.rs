@@ -262,11 +262,6 @@ impl Hasher for Spread {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test may panic"
-)]
 mod tests {
     use super::*;
     use crate::model::labels::SeriesKey;

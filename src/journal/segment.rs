@@ -85,11 +85,6 @@ fn fields(head: &[u8; HEADER_BYTES]) -> Option<Result<Header, HeaderError>> {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test may panic"
-)]
 mod tests {
     use super::*;
 
