@@ -162,6 +162,14 @@ fn a_damaged_or_missing_head_costs_no_record() {
     log.roll().unwrap();
     let second = log.active.segment.path.clone();
     drop(log);
+    fs::write(&second, vec![0; 4_096]).unwrap();
+    let (log, report) = open(scratch.path(), AHEAD);
+    assert_eq!((log.segment_no(), log.tail()), (2, Pos::new(1)));
+    assert!(
+        report.damaged.is_empty(),
+        "a reserved file that was not begun"
+    );
+    drop(log);
     for len in 0..HEADER_BYTES {
         fs::write(&second, vec![7; len]).unwrap();
         let (mut log, _) = open(scratch.path(), SMALL);
