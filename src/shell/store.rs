@@ -45,6 +45,19 @@ impl fmt::Display for Pos {
     }
 }
 
+/// A record as a reader gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Its position.
+    pub pos: Pos,
+    /// The number of the segment it is in.
+    pub segment_no: u32,
+    /// What its payload is; the writer's choice.
+    pub kind: u8,
+    /// Its content.
+    pub payload: &'a [u8],
+}
+
 /// Bytes that once were records and no longer are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {

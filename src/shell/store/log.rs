@@ -15,6 +15,7 @@ use crate::journal::frame;
 use crate::model::time::Timestamp;
 use crate::shell::store::Damage;
 use crate::shell::store::Pos;
+use crate::shell::store::Record;
 use crate::shell::store::StoreError;
 use crate::shell::store::active::Active;
 use crate::shell::store::active::Spare;
@@ -318,7 +319,7 @@ const BUFFER_BYTES_KEPT: usize = 4 << 20;
 /// How much more is written before a failed reservation is tried again.
 const SPARE_RETRY_BYTES: u64 = 1 << 20;
 
-fn nothing(_: Pos, _: u32, _: u8, _: &[u8]) -> ControlFlow<()> {
+fn nothing(_: Record<'_>) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
@@ -326,7 +327,7 @@ fn nothing(_: Pos, _: u32, _: u8, _: &[u8]) -> ControlFlow<()> {
 fn number_after(earlier: &[Segment]) -> Result<u32, StoreError> {
     let mut missing = 1;
     for segment in earlier.iter().rev() {
-        let mut stop = |_: Pos, _: u32, _: u8, _: &[u8]| ControlFlow::Break(());
+        let mut stop = |_: Record<'_>| ControlFlow::Break(());
         let look = segments::look(segment, 0, &mut stop)?;
         if let Some(no) = look.and_then(|l| l.segment_no) {
             return Ok(no.saturating_add(missing));

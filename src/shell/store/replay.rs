@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::shell::store::Damage;
 use crate::shell::store::Pos;
+use crate::shell::store::Record;
 use crate::shell::store::StoreError;
 use crate::shell::store::segments;
 
@@ -23,7 +24,7 @@ pub struct ReplayReport {
     pub torn_bytes: u64,
 }
 
-/// Gives every record from `from` on to `each`: position, number of the segment, kind, payload.
+/// Gives every record from `from` on to `each`.
 ///
 /// A batch of samples needs the definitions before it in its segment; for those begin at [`segment_start`].
 ///
@@ -32,7 +33,7 @@ pub struct ReplayReport {
 pub fn replay(
     dir: &Path,
     from: Pos,
-    each: &mut dyn FnMut(Pos, u32, u8, &[u8]),
+    each: &mut dyn FnMut(Record<'_>),
 ) -> Result<ReplayReport, StoreError> {
     let all = segments::list(dir)?;
     let mut report = ReplayReport::default();
@@ -43,12 +44,12 @@ pub fn replay(
         if next.is_some_and(|n| n.first <= want) {
             continue;
         }
-        let mut on_record = |pos: Pos, no: u32, kind: u8, payload: &[u8]| {
-            if pos >= want {
-                report.lost += pos.number() - want.number();
-                want = pos.next();
+        let mut on_record = |record: Record<'_>| {
+            if record.pos >= want {
+                report.lost += record.pos.number() - want.number();
+                want = record.pos.next();
                 report.records += 1;
-                each(pos, no, kind, payload);
+                each(record);
             }
             ControlFlow::Continue(())
         };
@@ -75,4 +76,58 @@ pub fn segment_start(dir: &Path, pos: Pos) -> Result<Pos, StoreError> {
     let all = segments::list(dir)?;
     let before = all.iter().rev().find(|s| s.first <= pos);
     Ok(before.or(all.first()).map_or(pos, |s| s.first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::store::log::Options;
+    use crate::shell::store::log::SegLog;
+    use crate::shell::store::scratch::Scratch;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+        #[test]
+        fn whatever_is_hit_the_rest_keeps_its_place_and_the_log_goes_on(
+            payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 1..40),
+            hits in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1_u8..), 0..4),
+        ) {
+            let scratch = Scratch::new();
+            let dir = scratch.path();
+            let options = Options { segment_bytes_max: 600, preallocate: false };
+            let (mut log, _) = SegLog::open(dir, options).unwrap();
+            for payload in &payloads {
+                log.append(1, payload).unwrap();
+            }
+            log.commit().unwrap();
+            drop(log);
+            let files = segments::list(dir).unwrap();
+            for (file, at, flip) in &hits {
+                let path = &file.get(&files).path;
+                let mut bytes = std::fs::read(path).unwrap();
+                let at = at.index(bytes.len());
+                bytes[at] ^= flip;
+                std::fs::write(path, bytes).unwrap();
+            }
+            let (mut log, opened) = SegLog::open(dir, options).unwrap();
+            let added = log.append(2, b"after").unwrap();
+            log.commit().unwrap();
+            let mut seen = 0;
+            let mut last = Pos::START;
+            let report = replay(dir, Pos::START, &mut |r| {
+                assert!(r.pos > last);
+                last = r.pos;
+                if r.kind == 1 {
+                    assert_eq!(r.payload, payloads[r.pos.number() as usize - 1]);
+                    seen += 1;
+                }
+            }).unwrap();
+            prop_assert_eq!((last, report.tail), (added, added));
+            prop_assert_eq!(report.records + report.lost, added.number());
+            prop_assert_eq!(report.torn_bytes, 0);
+            prop_assert!(seen + hits.len() >= payloads.len(), "a hit costs at most one record");
+            prop_assert!(seen == payloads.len() || opened.torn_bytes > 0 || !report.damaged.is_empty());
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::journal::segment::Header;
 use crate::journal::segment::HeaderError;
 use crate::shell::store::Damage;
 use crate::shell::store::Pos;
+use crate::shell::store::Record;
 use crate::shell::store::StoreError;
 
 /// One segment file, by its name.
@@ -72,7 +73,7 @@ pub struct Look {
     pub damaged: Vec<Damage>,
 }
 
-/// Reads a segment; `each` gets position, segment number, kind and payload of every record until it breaks.
+/// Reads a segment; `each` gets every record until it breaks.
 /// `None` if there is no such file any more. `guess` stands for the number if the head is damaged.
 ///
 /// # Errors
@@ -80,7 +81,7 @@ pub struct Look {
 pub fn look(
     segment: &Segment,
     guess: u32,
-    each: &mut dyn FnMut(Pos, u32, u8, &[u8]) -> ControlFlow<()>,
+    each: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>,
 ) -> Result<Option<Look>, StoreError> {
     let path = &segment.path;
     let bytes = match fs::read(path) {
@@ -107,13 +108,18 @@ pub fn look(
     }
     let body = bytes.get(HEADER_BYTES..).unwrap_or_default();
     let mut scan = frame::scan(body, segment.first.number());
-    while let Some(found) = scan.next() {
+    for found in scan.by_ref() {
         match found {
             Found::Record {
                 pos, kind, payload, ..
             } => {
-                let no = look.segment_no.unwrap_or(guess);
-                if each(Pos::new(pos), no, kind, payload).is_break() {
+                let record = Record {
+                    pos: Pos::new(pos),
+                    segment_no: look.segment_no.unwrap_or(guess),
+                    kind,
+                    payload,
+                };
+                if each(record).is_break() {
                     break;
                 }
             }

@@ -34,9 +34,9 @@ fn put(log: &mut SegLog, texts: &[&str]) {
 
 fn all(dir: &Path) -> (Vec<(u64, String)>, ReplayReport) {
     let mut records = Vec::new();
-    let report = replay(dir, Pos::START, &mut |pos, _, _, payload| {
-        let text = String::from_utf8(payload.to_vec()).unwrap();
-        records.push((pos.number(), text));
+    let report = replay(dir, Pos::START, &mut |r| {
+        let text = String::from_utf8(r.payload.to_vec()).unwrap();
+        records.push((r.pos.number(), text));
     });
     (records, report.unwrap())
 }
@@ -162,6 +162,14 @@ fn a_damaged_or_missing_head_costs_no_record() {
     log.roll().unwrap();
     let second = log.active.segment.path.clone();
     drop(log);
+    fs::write(&second, vec![0; 4_096]).unwrap();
+    let (log, report) = open(scratch.path(), AHEAD);
+    assert_eq!((log.segment_no(), log.tail()), (2, Pos::new(1)));
+    assert!(
+        report.damaged.is_empty(),
+        "a reserved file that was not begun"
+    );
+    drop(log);
     for len in 0..HEADER_BYTES {
         fs::write(&second, vec![7; len]).unwrap();
         let (mut log, _) = open(scratch.path(), SMALL);
@@ -200,8 +208,8 @@ fn segments_roll_replay_from_anywhere_and_retire_whole() {
         );
         for from in 1..=21 {
             let mut seen = Vec::new();
-            let report = replay(dir, Pos::new(from), &mut |p, no, _, _| {
-                seen.push((p.number(), no))
+            let report = replay(dir, Pos::new(from), &mut |r| {
+                seen.push((r.pos.number(), r.segment_no))
             });
             assert_eq!(report.unwrap().lost, 0);
             assert!(seen.iter().all(|(p, no)| (p - 1) / 3 + 1 == u64::from(*no)));
