@@ -308,7 +308,14 @@ mod tests {
         ] {
             assert_eq!(fault(good), "fine", "{good}");
         }
-        expect_test::expect![[r#""#]].assert_eq(
+        expect_test::expect![[r#"
+            OPS-R010 `avgg` is no aggregate; did you mean `avg`?
+            OPS-R009 this condition is not true or false: it gives `0`; compare it with something: `avg > 1000`
+            OPS-R009 a condition cannot assign to `avg`; compare with `==`
+            OPS-R009 this condition cannot be judged: An operator expected 2 arguments, but got 1.; 
+            OPS-R009 this condition looks at no aggregate, so it never changes; an example: `avg > 1000`
+            OPS-R010 `random` is no function; known here: min, max, floor, ceil, round, if, math::abs, math::sqrt, math::pow, math::ln, math::log, math::log2, math::log10, math::exp, math::is_nan, math::is_finite
+            OPS-R009 this condition cannot be judged: Expected a Value::Float or Value::Int, but got String("x").; "#]].assert_eq(
             &[
                 "avgg > 1",
                 "avg",

@@ -81,7 +81,115 @@ fn the_manuals_examples_are_rules() {
 fn every_field_arrives() {
     let (rules, problems) = read_rules(&file(FULL));
     assert_eq!(problems, []);
-    expect![[r#""#]].assert_debug_eq(&rules);
+    expect![[r#"
+        [
+            Rule {
+                id: RuleId(
+                    "county.yml/vote_slow{severity=\"page\"}",
+                ),
+                name: "vote_slow",
+                file: "county.yml",
+                selector: Selector {
+                    metric: "vote_api_latency_ms",
+                    matchers: [
+                        Matcher {
+                            name: "region",
+                            op: Equal,
+                            value: "east",
+                            regex: None,
+                        },
+                    ],
+                },
+                window: Duration(
+                    300000,
+                ),
+                condition: Threshold {
+                    aggregate: P95,
+                    compare: GreaterEqual,
+                    threshold: 300.0,
+                },
+                resolve: Some(
+                    Threshold {
+                        aggregate: P95,
+                        compare: Less,
+                        threshold: 200.0,
+                    },
+                ),
+                for_: Duration(
+                    300000,
+                ),
+                keep_firing_for: Duration(
+                    60000,
+                ),
+                missing: Fire,
+                labels: Labels(
+                    {
+                        "severity": "page",
+                    },
+                ),
+                annotations: Labels(
+                    {
+                        "summary": "{{ $value }} ms",
+                    },
+                ),
+                runbook: None,
+                notify: [
+                    "oncall@sos.gov",
+                ],
+                silence_window: Some(
+                    Duration(
+                        1800000,
+                    ),
+                ),
+                heal: Some(
+                    Heal {
+                        target: Some(
+                            "instance",
+                        ),
+                        group: "vote-api",
+                        limit: 5,
+                        limit_per: Duration(
+                            7200000,
+                        ),
+                        backoff_min: Duration(
+                            10000,
+                        ),
+                        backoff_max: Duration(
+                            300000,
+                        ),
+                        settle: Duration(
+                            10000,
+                        ),
+                        within: Duration(
+                            120000,
+                        ),
+                        hold: Duration(
+                            30000,
+                        ),
+                        page_after_heal: true,
+                        steps: [
+                            Step {
+                                script: "scripts/restart_vote_api.sh",
+                                args: [
+                                    "$instance",
+                                ],
+                                timeout: Duration(
+                                    90000,
+                                ),
+                            },
+                            Step {
+                                script: "scripts/rollback_vote_api.sh",
+                                args: [],
+                                timeout: Duration(
+                                    60000,
+                                ),
+                            },
+                        ],
+                    },
+                ),
+            },
+        ]
+    "#]].assert_debug_eq(&rules);
 }
 
 #[test]
@@ -111,7 +219,158 @@ expr: up == 0
 ---
 groups: []
 "#,
-        expect![[""]],
+        expect![[r#"
+            error[OPS-R006]: `county api` is not a metric name: letters, digits, `_`, `:`, `.` and `-`, starting with a letter, `_` or `:`
+             --> alerts/county.yml:1:9
+              |
+            1 | metric: county api
+              |         ^^^^^^^^^^
+              |
+              = help: an example: `county_api_ms{region="east"}`
+              at alerts/county.yml:1:9
+
+            error[OPS-R004]: a rule has no key `windw`
+             --> alerts/county.yml:2:1
+              |
+            2 | windw: 3m
+              | ^^^^^
+              |
+              = help: did you mean `window`?
+              at alerts/county.yml:2:1
+
+            error[OPS-R008]: `lots` is not a threshold
+             --> alerts/county.yml:3:12
+              |
+            3 | threshold: lots
+              |            ^^^^
+              |
+              = help: write a number (fires above it), or a sign and a number: `> 1000`, `>= 0.05`, `< 5`
+              at alerts/county.yml:3:12
+
+            error[OPS-R013]: `oncall@` is not an e-mail address
+             --> alerts/county.yml:4:10
+              |
+            4 | notify: [oncall@, "sms:+15551234"]
+              |          ^^^^^^^
+              |
+              = help: an e-mail address, a receiver's name, or `webhook:https://…`
+              at alerts/county.yml:4:10
+
+            warning[OPS-R014]: no such receiver kind yet: nobody is told through `sms:`
+             --> alerts/county.yml:4:19
+              |
+            4 | notify: [oncall@, "sms:+15551234"]
+              |                   ^^^^^^^^^^^^^^^
+              |
+              = help: add an e-mail address or `webhook:https://…` beside it
+              at alerts/county.yml:4:19
+
+            error[OPS-R015]: `rollback docket` is not VERB:NAME
+             --> alerts/county.yml:5:9
+              |
+            5 | action: rollback docket
+              |         ^^^^^^^^^^^^^^^
+              |
+              = help: two words in capitals: `ROLLBACK:DOCKET_RULE` runs scripts/rollback_docket_rule.sh
+              at alerts/county.yml:5:9
+
+            error[OPS-R017]: `../secrets` is not a runbook
+             --> alerts/county.yml:6:10
+              |
+            6 | runbook: ../secrets
+              |          ^^^^^^^^^^
+              |
+              = help: a URL, or a path below `runbooks/`: `wiki/slow-county-api`
+              at alerts/county.yml:6:10
+
+            error[OPS-R007]: `holdd` is not one of: hold, resolve, fire
+             --> alerts/county.yml:7:10
+              |
+            7 | missing: holdd
+              |          ^^^^^
+              |
+              = help: did you mean `hold`?
+              at alerts/county.yml:7:10
+
+            error[OPS-R006]: the selector's `{` is never closed: end it with `}`
+              --> alerts/county.yml:10:16
+               |
+            10 | metric: a{b="c"
+               |                ^
+               |
+               = help: an example: `county_api_ms{region="east"}`
+              at alerts/county.yml:10:16
+
+            error[OPS-R010]: `avgg` is no aggregate
+              --> alerts/county.yml:11:7
+               |
+            11 | when: avgg > 1 && cnt > 2
+               |       ^^^^
+               |
+               = help: did you mean `avg`?
+              at alerts/county.yml:11:7
+
+            error[OPS-R010]: `cnt` is no aggregate
+              --> alerts/county.yml:11:19
+               |
+            11 | when: avgg > 1 && cnt > 2
+               |                   ^^^
+               |
+               = help: known here: avg, min, max, sum, count, last, p50, p90, p95, p99, stddev, rate
+              at alerts/county.yml:11:19
+
+            warning[OPS-R018]: `verify` is accepted but not acted on
+              --> alerts/county.yml:13:3
+               |
+            13 |   verify: up
+               |   ^^^^^^
+              at alerts/county.yml:13:3
+
+            error[OPS-R007]: `three` is not a limit
+              --> alerts/county.yml:14:10
+               |
+            14 |   limit: three
+               |          ^^^^^
+               |
+               = help: write `3 in 1h`
+              at alerts/county.yml:14:10
+
+            error[OPS-R016]: `/bin/sh` is not a script's path
+              --> alerts/county.yml:16:11
+               |
+            16 |   - run: [/bin/sh, -c, reboot]
+               |           ^^^^^^^
+               |
+               = help: scripts live below `scripts/`: `scripts/restart.sh`; no `..`, no absolute path
+              at alerts/county.yml:16:11
+
+            error[OPS-R011]: a step has either `run` or `rollback`
+              --> alerts/county.yml:17:5
+               |
+            17 |   - rollback: x
+               |     ^^^^^^^^
+               |
+               = help: make it two steps
+              at alerts/county.yml:17:5
+
+            error[OPS-R003]: PromQL expressions are not supported yet
+              --> alerts/county.yml:21:1
+               |
+            21 | expr: up == 0
+               | ^^^^
+               |
+               = help: use `metric`, `window` and `threshold` (or `when`) instead
+              at alerts/county.yml:21:1
+
+            error[OPS-R002]: rule groups are not supported yet
+              --> alerts/county.yml:23:1
+               |
+            23 | groups: []
+               | ^^^^^^
+               |
+               = help: write each rule as a document or list item with `metric`, `window` and `threshold`
+              at alerts/county.yml:23:1
+        "#]],
     );
 }
 
@@ -119,7 +378,43 @@ groups: []
 fn broken_yaml_is_placed() {
     check(
         "metric: a\nmetric: b\nthreshold:\n---\nlabels: {a: [}\n",
-        expect![[""]],
+        expect![[r#"
+            error[OPS-R005]: this rule does not say when it fires
+             --> alerts/county.yml:1:1
+              |
+            1 | metric: a
+              | ^^^^^^
+              |
+              = help: add `threshold: 1000`, or `when: avg > 1000 && count >= 20`
+              at alerts/county.yml:1:1
+
+            error[OPS-Y002]: `metric` is written twice here
+             --> alerts/county.yml:2:1
+              |
+            2 | metric: b
+              | ^^^^^^
+              |
+              = help: keep one of the two
+              at alerts/county.yml:2:1
+
+            error[OPS-Y003]: `threshold` has no value
+             --> alerts/county.yml:3:1
+              |
+            3 | threshold:
+              | ^^^^^^^^^
+              |
+              = help: write a value, or remove the key
+              at alerts/county.yml:3:1
+
+            error[OPS-Y001]: this is not YAML: mismatched bracket '[' closed by '}'
+             --> alerts/county.yml:5:13
+              |
+            5 | labels: {a: [}
+              |             ^
+              |
+              = help: often a quote or bracket that is never closed, or indentation that does not line up
+              at alerts/county.yml:5:13
+        "#]],
     );
 }
 
@@ -136,7 +431,10 @@ fn what_rules_name_must_be_there() {
         });
     let found = check_references(&source, &rules, &settings, &|path| path == "scripts/x.sh");
     let told: Vec<String> = found.iter().map(Problem::brief).collect();
-    expect![[""]].assert_eq(&told.join("\n"));
+    expect![[r#"
+        alerts/county.yml:6:10: there is no file runbooks/wiki/slow-county-api.md [OPS-R022] (write it: it is what the person who is paged will look for)
+        alerts/county.yml:7:9: there is no file scripts/rollback_docket_rule.sh [OPS-R021] (write the script and make it executable)
+        alerts/county.yml:12:10: there is no receiver `pager_dty` [OPS-R020] (did you mean `pager_duty`?)"#]].assert_eq(&told.join("\n"));
     let clean = check_references(&source, &rules, &settings, &|_| true);
     assert_eq!(clean.len(), 1);
 }
