@@ -10,6 +10,8 @@ pub const EMPTY_VALUE: &str = "OPS-Y003";
 pub const TOO_MUCH: &str = "OPS-Y004";
 /// A key is not a plain word.
 pub const KEY_SHAPE: &str = "OPS-Y005";
+/// More problems than are listed.
+pub const TOO_MANY: &str = "OPS-Y006";
 /// A value has the wrong shape: a list for a word, a word for a mapping.
 pub const RULE_SHAPE: &str = "OPS-R001";
 /// Rule groups (`groups:`) are not supported yet.
@@ -81,6 +83,7 @@ pub const ALL: &[(&str, &str)] = &[
         "the file is too large, too deep, or its aliases grow beyond the bound",
     ),
     (KEY_SHAPE, "a key is not a plain word"),
+    (TOO_MANY, "a file has more problems than are listed"),
     (
         RULE_SHAPE,
         "a value has the wrong shape: a list for a word, a word for a mapping",

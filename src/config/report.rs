@@ -11,6 +11,7 @@
 use std::ops::Range;
 
 use crate::config::SourceFile;
+use crate::config::codes;
 use crate::config::yaml::{Fault, Key, Kind, Node};
 use crate::model::labels::{Labels, is_label_name};
 use crate::model::time::Duration;
@@ -41,6 +42,9 @@ pub struct Report<'a> {
     /// Codes for shared mistakes.
     pub dialect: Dialect,
     problems: Vec<Problem>,
+    error_count: usize,
+    unlisted: usize,
+    unlisted_error: bool,
 }
 
 impl<'a> Report<'a> {
@@ -50,19 +54,39 @@ impl<'a> Report<'a> {
             file,
             dialect,
             problems: Vec::new(),
+            error_count: 0,
+            unlisted: 0,
+            unlisted_error: false,
         }
     }
     /// All of them, in order of their place.
     pub fn finish(mut self) -> Vec<Problem> {
         self.problems.sort_by_key(|p| (p.span.start, p.code));
+        if self.unlisted > 0 {
+            let severity = if self.unlisted_error {
+                Severity::Error
+            } else {
+                Severity::Warning
+            };
+            let (end, message) = (
+                self.file.text.len(),
+                format!("{} more problems are not listed", self.unlisted),
+            );
+            let (shown, text) = (&self.file.shown, &self.file.text);
+            self.problems.push(Problem::at(
+                codes::TOO_MANY,
+                severity,
+                shown,
+                text,
+                end..end,
+                message,
+            ));
+        }
         self.problems
     }
     /// How many errors there are so far.
     pub fn error_count(&self) -> usize {
-        self.problems
-            .iter()
-            .filter(|p| p.severity == Severity::Error)
-            .count()
+        self.error_count
     }
     /// Adds a problem.
     pub fn add(
@@ -73,9 +97,10 @@ impl<'a> Report<'a> {
         message: impl Into<String>,
         hint: Option<String>,
     ) {
-        if self.problems.len() >= PROBLEMS_MAX && severity == Severity::Warning
-            || self.problems.len() >= 2 * PROBLEMS_MAX
-        {
+        self.error_count += usize::from(severity == Severity::Error);
+        if self.problems.len() >= PROBLEMS_MAX {
+            self.unlisted += 1;
+            self.unlisted_error |= severity == Severity::Error;
             return;
         }
         let text = &self.file.text;

@@ -368,7 +368,10 @@ mod tests {
         assert_eq!(codes_of("[a]: 1\n"), [codes::KEY_SHAPE]);
         assert_eq!(codes_of("a: [1\n"), [codes::SYNTAX]);
         assert_eq!(codes_of("a: &x [*x]\n"), [codes::SYNTAX]);
-        assert_eq!(codes_of(&("[".repeat(100) + &"]".repeat(100))), [codes::TOO_MUCH]);
+        assert_eq!(
+            codes_of(&("[".repeat(100) + &"]".repeat(100))),
+            [codes::TOO_MUCH]
+        );
         assert_eq!(codes_of(""), [""; 0]);
     }
 

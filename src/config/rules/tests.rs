@@ -81,115 +81,23 @@ fn the_manuals_examples_are_rules() {
 fn every_field_arrives() {
     let (rules, problems) = read_rules(&file(FULL));
     assert_eq!(problems, []);
+    let rule = &rules[0];
+    let told = [
+        format!("{} | {} | {:?}", rule.id.0, rule.selector, rule.missing),
+        format!("{:?} until {:?}", rule.condition, rule.resolve),
+        format!(
+            "for {}, keep {}, silence {:?}",
+            rule.for_, rule.keep_firing_for, rule.silence_window
+        ),
+        format!("{} {} {:?}", rule.labels, rule.annotations, rule.notify),
+        format!("{:?}", rule.heal),
+    ];
     expect![[r#"
-        [
-            Rule {
-                id: RuleId(
-                    "county.yml/vote_slow{severity=\"page\"}",
-                ),
-                name: "vote_slow",
-                file: "county.yml",
-                selector: Selector {
-                    metric: "vote_api_latency_ms",
-                    matchers: [
-                        Matcher {
-                            name: "region",
-                            op: Equal,
-                            value: "east",
-                            regex: None,
-                        },
-                    ],
-                },
-                window: Duration(
-                    300000,
-                ),
-                condition: Threshold {
-                    aggregate: P95,
-                    compare: GreaterEqual,
-                    threshold: 300.0,
-                },
-                resolve: Some(
-                    Threshold {
-                        aggregate: P95,
-                        compare: Less,
-                        threshold: 200.0,
-                    },
-                ),
-                for_: Duration(
-                    300000,
-                ),
-                keep_firing_for: Duration(
-                    60000,
-                ),
-                missing: Fire,
-                labels: Labels(
-                    {
-                        "severity": "page",
-                    },
-                ),
-                annotations: Labels(
-                    {
-                        "summary": "{{ $value }} ms",
-                    },
-                ),
-                runbook: None,
-                notify: [
-                    "oncall@sos.gov",
-                ],
-                silence_window: Some(
-                    Duration(
-                        1800000,
-                    ),
-                ),
-                heal: Some(
-                    Heal {
-                        target: Some(
-                            "instance",
-                        ),
-                        group: "vote-api",
-                        limit: 5,
-                        limit_per: Duration(
-                            7200000,
-                        ),
-                        backoff_min: Duration(
-                            10000,
-                        ),
-                        backoff_max: Duration(
-                            300000,
-                        ),
-                        settle: Duration(
-                            10000,
-                        ),
-                        within: Duration(
-                            120000,
-                        ),
-                        hold: Duration(
-                            30000,
-                        ),
-                        page_after_heal: true,
-                        steps: [
-                            Step {
-                                script: "scripts/restart_vote_api.sh",
-                                args: [
-                                    "$instance",
-                                ],
-                                timeout: Duration(
-                                    90000,
-                                ),
-                            },
-                            Step {
-                                script: "scripts/rollback_vote_api.sh",
-                                args: [],
-                                timeout: Duration(
-                                    60000,
-                                ),
-                            },
-                        ],
-                    },
-                ),
-            },
-        ]
-    "#]].assert_debug_eq(&rules);
+        county.yml/vote_slow{severity="page"} | vote_api_latency_ms{region="east"} | Fire
+        Threshold { aggregate: P95, compare: GreaterEqual, threshold: 300.0 } until Some(Threshold { aggregate: P95, compare: Less, threshold: 200.0 })
+        for 5m, keep 1m, silence Some(Duration(1800000))
+        {severity="page"} {summary="{{ $value }} ms"} ["oncall@sos.gov"]
+        Some(Heal { target: Some("instance"), group: "vote-api", limit: 5, limit_per: Duration(7200000), backoff_min: Duration(10000), backoff_max: Duration(300000), settle: Duration(10000), within: Duration(120000), hold: Duration(30000), page_after_heal: true, steps: [Step { script: "scripts/restart_vote_api.sh", args: ["$instance"], timeout: Duration(90000) }, Step { script: "scripts/rollback_vote_api.sh", args: [], timeout: Duration(60000) }] })"#]].assert_eq(&told.join("\n"));
 }
 
 #[test]
@@ -437,6 +345,17 @@ fn what_rules_name_must_be_there() {
         alerts/county.yml:12:10: there is no receiver `pager_dty` [OPS-R020] (did you mean `pager_duty`?)"#]].assert_eq(&told.join("\n"));
     let clean = check_references(&source, &rules, &settings, &|_| true);
     assert_eq!(clean.len(), 1);
+}
+
+#[test]
+fn a_flood_of_problems_is_cut_and_said() {
+    let text = "- {metric: m, threshold: x}\n".repeat(1000);
+    let (rules, problems) = read_rules(&file(&text));
+    assert_eq!((rules.len(), problems.len()), (0, 201));
+    assert_eq!(
+        problems[200].brief(),
+        "alerts/county.yml:1001:1: 800 more problems are not listed [OPS-Y006]"
+    );
 }
 
 #[test]

@@ -80,11 +80,23 @@ impl<'s> Secrets<'s> {
             }
         }
         out.push_str(rest);
-        Some(out)
+        self.one_line(report, node, out)
+    }
+    /// These values go into mail and HTTP headers, where a line break would begin another header.
+    fn one_line(&self, report: &mut Report<'_>, node: &Node, text: String) -> Option<String> {
+        if text.contains(char::is_control) {
+            let message = "this value holds a line break or another control character";
+            report.error(codes::SETTING_VALUE, &node.span, message, "");
+            return None;
+        }
+        Some(text)
     }
     fn ask(&self, report: &mut Report<'_>, node: &Node, secret: SecretRef) -> Option<String> {
         match (self.ask)(&secret) {
-            Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+            Ok(text) => {
+                let text = text.trim_end_matches(['\r', '\n']).to_owned();
+                self.one_line(report, node, text)
+            }
             Err(why) => {
                 let what = match &secret {
                     SecretRef::File(path) => format!("the file `{path}`"),

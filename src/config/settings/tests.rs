@@ -57,7 +57,8 @@ auth:
         ops.yaml:10:3: `group_by` is accepted but not acted on [OPS-S004]
         ops.yaml:14:48: `send_resolved` is accepted but not acted on [OPS-S004]
         ops.yaml:20:3: `slack_configs` is accepted but not acted on [OPS-S004]
-        ops.yaml:21:1: `inhibit_rules` is accepted but not acted on [OPS-S004]"#]].assert_eq(&told);
+        ops.yaml:21:1: `inhibit_rules` is accepted but not acted on [OPS-S004]"#]]
+    .assert_eq(&told);
     expect![[r#"
         Settings {
             smtp: SmtpSettings {
@@ -147,7 +148,8 @@ auth:
                 "https://ops.opm.gov",
             ),
         }
-    "#]].assert_debug_eq(&settings);
+    "#]]
+    .assert_debug_eq(&settings);
     let Some(Way::Webhook { url, .. }) = settings.receivers["team"].ways.last() else {
         panic!()
     };
@@ -177,7 +179,7 @@ auth: {tokens: [{token: x, scopes: [all]}]}
         ops.yaml:2:26: `mail` is not HOST:PORT [OPS-S003] (an example: `mail.example.gov:587`)
         ops.yaml:2:55: `smtp_auth_password` and `smtp_auth_password_env` both give this secret [OPS-S006] (keep one of them)
         ops.yaml:3:19: there is no receiver `teem` [OPS-S008] (did you mean `team`?)
-        ops.yaml:4:1: the settings has no key `recievers` [OPS-S002] (did you mean `receivers`?)
+        ops.yaml:4:1: the settings file has no key `recievers` [OPS-S002] (did you mean `receivers`?)
         ops.yaml:6:50: this webhook config has no `url` [OPS-S005] (add `url`, `url_file` or `url_env`)
         ops.yaml:6:60: a webhook's URL begins with `https://` or `http://` [OPS-S003] (an example: `https://pager.example.gov/hook`)
         ops.yaml:6:87: no secret in the environment variable `NO`: not found [OPS-S006]
