@@ -12,13 +12,13 @@ use std::sync::Arc;
 
 use crate::config::heal::{script_of_action, script_of_rollback};
 use crate::config::notify::{Notify, parse_notify};
-use crate::config::report::Report;
+use crate::config::report::{Report, near};
 use crate::config::rules::{DIALECT, rule_nodes};
 use crate::config::settings::Settings;
 use crate::config::yaml::{Kind, Node, documents};
 use crate::config::{SourceFile, codes};
 use crate::engine::policy::Rule;
-use crate::model::written::{Problem, did_you_mean};
+use crate::model::written::Problem;
 
 /// Checks the rules of `file` against the settings and the project folder. `exists` is asked with paths relative to the
 /// project, such as `scripts/x.sh` and `runbooks/wiki/x.md`. Unknown receivers and missing scripts are errors, missing
@@ -95,8 +95,8 @@ fn receiver(report: &mut Report<'_>, settings: &Settings, entry: &str, span: Ran
     if settings.receivers.contains_key(&name) {
         return;
     }
-    let hint = match did_you_mean(&name, settings.receivers.keys().map(String::as_str)) {
-        Some(near) => format!("did you mean `{near}`?"),
+    let hint = match near(&name, settings.receivers.keys().map(String::as_str)) {
+        Some(word) => format!("did you mean `{word}`?"),
         None => "add it under `receivers` in the settings, or write an e-mail address".to_owned(),
     };
     report.error(

@@ -19,6 +19,8 @@ use crate::model::written::{Problem, Severity, did_you_mean};
 
 /// Problems told of one file; more are counted, not listed.
 pub const PROBLEMS_MAX: usize = 200;
+/// Characters of one problem's message.
+pub const MESSAGE_CHARS_MAX: usize = 400;
 
 /// Which codes a kind of file uses for the mistakes that all files share.
 #[derive(Clone, Copy, Debug)]
@@ -113,7 +115,7 @@ impl<'a> Report<'a> {
             &self.file.shown,
             text,
             span.start..end,
-            message,
+            one_line(message.into()),
         );
         problem.hint = hint;
         self.problems.push(problem);
@@ -274,7 +276,7 @@ impl<'a> Report<'a> {
             return Some(*value);
         }
         let all: Vec<&str> = words.iter().map(|(w, _)| *w).collect();
-        let hint = did_you_mean(text, all.iter().copied())
+        let hint = near(text, all.iter().copied())
             .map(|w| format!("did you mean `{w}`?"))
             .unwrap_or_default();
         let message = format!("`{text}` is not one of: {}", all.join(", "));
@@ -307,6 +309,29 @@ impl<'a> Report<'a> {
         }
         labels
     }
+}
+
+/// The nearest known word; a very long word has none, as comparing it would cost memory.
+pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > 100 {
+        None
+    } else {
+        did_you_mean(word, known)
+    }
+}
+
+/// A message on one line and of bounded length, whatever the file put into it.
+fn one_line(message: String) -> String {
+    let fine = message.len() <= MESSAGE_CHARS_MAX && !message.contains(char::is_control);
+    if fine {
+        return message;
+    }
+    let cut = message
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c });
+    let mut cut: String = cut.take(MESSAGE_CHARS_MAX).collect();
+    cut.push('…');
+    cut
 }
 
 /// A mapping that is being read; the keys asked for are the keys that exist.
@@ -354,7 +379,7 @@ impl<'n> Fields<'n> {
             if self.known.contains(&key.text.as_str()) {
                 continue;
             }
-            let hint = match did_you_mean(&key.text, self.known.iter().copied()) {
+            let hint = match near(&key.text, self.known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };

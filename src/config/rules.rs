@@ -361,4 +361,4 @@ fn notify(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Vec<String> {
     clippy::unwrap_used,
     reason = "a test may panic"
 )]
-mod tests;
+pub(in crate::config) mod tests;

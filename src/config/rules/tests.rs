@@ -1,12 +1,10 @@
 use expect_test::{Expect, expect};
-use proptest::prelude::*;
 
 use super::*;
 use crate::config::check_references;
-use crate::config::settings::Settings;
 
 /// The first two examples of the manual.
-const MANUAL: &str = r#"metric: county_api_ms          # a name, or a selector
+pub(in crate::config) const MANUAL: &str = r#"metric: county_api_ms          # a name, or a selector
 window: 3m
 threshold: 1000                # a number means "> number"
 aggregate: avg                 # avg (default) min max sum count
@@ -19,7 +17,7 @@ window: 3m
 when: avg > 1000 && count >= 20
 "#;
 
-const FULL: &str = r#"- name: vote_slow
+pub(in crate::config) const FULL: &str = r#"- name: vote_slow
   metric: 'vote_api_latency_ms{region="east"}'
   threshold: ">= 300"
   aggregate: p95
@@ -366,48 +364,4 @@ fn the_same_rule_twice_is_one_too_many() {
         (rules.len(), problems[0].code, problems[0].line),
         (1, codes::DUPLICATE_RULE, 2)
     );
-}
-
-/// Reads anything as both kinds of file and renders what is found.
-fn survives(text: &str) {
-    let source = file(text);
-    let (rules, problems) = read_rules(&source);
-    for problem in &problems {
-        let _ = problem.render(text);
-    }
-    let (_, problems) = crate::config::read_settings(&source, &|_| Ok("x".to_owned()));
-    for problem in &problems {
-        let _ = problem.render(text);
-    }
-    let _ = check_references(&source, &rules, &Settings::default(), &|_| false);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn no_bytes_can_break_it(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        survives(&String::from_utf8_lossy(&bytes));
-    }
-
-    #[test]
-    fn no_characters_can_break_it(text in r#"[ \n\t:{}\[\]&*!|>'"%@`,?#\-a-c0-9é]{0,120}"#) {
-        survives(&text);
-    }
-
-    #[test]
-    fn no_edit_of_a_rule_can_break_it(at in 0_usize..1000, cut in 0_usize..12, put in r#"[ \n:{}\[\]&*'"<>$()!é0-9a-z\-]{0,6}"#) {
-        for base in [MANUAL, FULL] {
-            let chars: Vec<char> = base.chars().collect();
-            let at = at % chars.len();
-            let end = (at + cut).min(chars.len());
-            let edited: String = chars[..at].iter().copied().chain(put.chars()).chain(chars[end..].iter().copied()).collect();
-            survives(&edited);
-        }
-    }
-
-    #[test]
-    fn no_guard_can_break_it(text in r#"(avg|min|max|count|if|1|9223372036854775807|0\.5|[()+*/%^<>=!&|,; "\-]){0,40}"#) {
-        let _ = condition::parse_guard(&text);
-    }
 }
