@@ -203,3 +203,15 @@ fn nothing_written_is_fine() {
             .require_tls
     );
 }
+
+#[test]
+fn a_password_may_have_lines_and_a_header_may_not() {
+    let text = r#"
+global: {smtp_auth_password: "two\nlines", smtp_hello: "a\r\nb"}
+receivers: [{name: a, webhook_configs: [{url: 'https://x', bearer: "t\nX-Evil: 1"}]}]
+"#;
+    expect![[r#"
+        ops.yaml:2:56: this value holds a line break or another control character [OPS-S003]
+        ops.yaml:3:68: this value holds a line break or another control character [OPS-S003]"#]]
+    .assert_eq(&read(text).1);
+}
