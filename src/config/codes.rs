@@ -56,6 +56,8 @@ pub const NO_SCRIPT: &str = "OPS-R021";
 pub const NO_RUNBOOK: &str = "OPS-R022";
 /// Two rules of one file have the same name and labels.
 pub const DUPLICATE_RULE: &str = "OPS-R023";
+/// Nobody is told when a rule fires (warning).
+pub const NOBODY: &str = "OPS-R024";
 /// A setting has the wrong shape.
 pub const SETTING_SHAPE: &str = "OPS-S001";
 /// A setting does not exist.
@@ -142,6 +144,7 @@ pub const ALL: &[(&str, &str)] = &[
         DUPLICATE_RULE,
         "two rules of one file have the same name and labels",
     ),
+    (NOBODY, "nobody is told when a rule fires (warning)"),
     (SETTING_SHAPE, "a setting has the wrong shape"),
     (SETTING_KEY, "a setting does not exist"),
     (SETTING_VALUE, "a setting's value cannot be used"),

@@ -44,6 +44,12 @@ pub fn check_references(
             within.reverse();
             first_scalar(within, means).unwrap_or(0..0)
         };
+        if rule.notify.is_empty() && settings.default_receiver.is_none() {
+            let span = own.map_or(0..0, head);
+            let message = format!("nobody is paged when `{}` fires", rule.name);
+            let hint = "add `notify`, or a `route` with a `receiver` to the settings";
+            report.warn(codes::NOBODY, &span, message, hint);
+        }
         for entry in &rule.notify {
             receiver(&mut report, settings, entry, find(&|t| t == entry));
         }
@@ -92,7 +98,12 @@ fn receiver(report: &mut Report<'_>, settings: &Settings, entry: &str, span: Ran
     let Ok(Notify::Receiver(name)) = parse_notify(entry) else {
         return;
     };
-    if settings.receivers.contains_key(&name) {
+    if let Some(receiver) = settings.receivers.get(&name) {
+        if receiver.ways.is_empty() {
+            let hint = "give it `email_configs` or `webhook_configs`";
+            let message = format!("the receiver `{name}` reaches nobody");
+            report.warn(codes::NOBODY, &span, message, hint);
+        }
         return;
     }
     let hint = match near(&name, settings.receivers.keys().map(String::as_str)) {
@@ -105,6 +116,16 @@ fn receiver(report: &mut Report<'_>, settings: &Settings, entry: &str, span: Ran
         format!("there is no receiver `{name}`"),
         &hint,
     );
+}
+
+/// Where to point when a whole rule is meant: its first key.
+fn head(rule: &Node) -> Range<usize> {
+    match &rule.kind {
+        Kind::Map(entries) => entries
+            .first()
+            .map_or(rule.span.clone(), |(key, _)| key.span.clone()),
+        Kind::Null | Kind::Scalar { .. } | Kind::Seq(_) => rule.span.clone(),
+    }
 }
 
 /// The first scalar, in reading order, whose text is meant; `todo` is a stack.

@@ -338,11 +338,12 @@ fn what_rules_name_must_be_there() {
     let found = check_references(&source, &rules, &settings, &|path| path == "scripts/x.sh");
     let told: Vec<String> = found.iter().map(Problem::brief).collect();
     expect![[r#"
+        alerts/county.yml:5:28: the receiver `pager_duty` reaches nobody [OPS-R024] (give it `email_configs` or `webhook_configs`)
         alerts/county.yml:6:10: there is no file runbooks/wiki/slow-county-api.md [OPS-R022] (write it: it is what the person who is paged will look for)
         alerts/county.yml:7:9: there is no file scripts/rollback_docket_rule.sh [OPS-R021] (write the script and make it executable)
         alerts/county.yml:12:10: there is no receiver `pager_dty` [OPS-R020] (did you mean `pager_duty`?)"#]].assert_eq(&told.join("\n"));
     let clean = check_references(&source, &rules, &settings, &|_| true);
-    assert_eq!(clean.len(), 1);
+    assert_eq!(clean.len(), 2);
 }
 
 #[test]
