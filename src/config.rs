@@ -33,3 +33,6 @@ pub struct SourceFile {
     /// What it holds.
     pub text: String,
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,8 @@ pub const EMPTY_VALUE: &str = "OPS-Y003";
 pub const TOO_MUCH: &str = "OPS-Y004";
 /// A key is not a plain word.
 pub const KEY_SHAPE: &str = "OPS-Y005";
+/// More problems than are listed.
+pub const TOO_MANY: &str = "OPS-Y006";
 /// A value has the wrong shape: a list for a word, a word for a mapping.
 pub const RULE_SHAPE: &str = "OPS-R001";
 /// Rule groups (`groups:`) are not supported yet.
@@ -54,6 +56,8 @@ pub const NO_SCRIPT: &str = "OPS-R021";
 pub const NO_RUNBOOK: &str = "OPS-R022";
 /// Two rules of one file have the same name and labels.
 pub const DUPLICATE_RULE: &str = "OPS-R023";
+/// Nobody is told when a rule fires (warning).
+pub const NOBODY: &str = "OPS-R024";
 /// A setting has the wrong shape.
 pub const SETTING_SHAPE: &str = "OPS-S001";
 /// A setting does not exist.
@@ -81,6 +85,7 @@ pub const ALL: &[(&str, &str)] = &[
         "the file is too large, too deep, or its aliases grow beyond the bound",
     ),
     (KEY_SHAPE, "a key is not a plain word"),
+    (TOO_MANY, "a file has more problems than are listed"),
     (
         RULE_SHAPE,
         "a value has the wrong shape: a list for a word, a word for a mapping",
@@ -139,6 +144,7 @@ pub const ALL: &[(&str, &str)] = &[
         DUPLICATE_RULE,
         "two rules of one file have the same name and labels",
     ),
+    (NOBODY, "nobody is told when a rule fires (warning)"),
     (SETTING_SHAPE, "a setting has the wrong shape"),
     (SETTING_KEY, "a setting does not exist"),
     (SETTING_VALUE, "a setting's value cannot be used"),

@@ -14,10 +14,9 @@ use evalexpr::{
 };
 
 use crate::config::codes;
-use crate::config::report::Report;
+use crate::config::report::{Report, near};
 use crate::config::yaml::Node;
 use crate::engine::policy::{Aggregate, Compare, Condition};
-use crate::model::written::did_you_mean;
 
 /// Characters a guard may have.
 pub const GUARD_CHARS_MAX: usize = 500;
@@ -195,8 +194,10 @@ pub fn parse_guard(text: &str) -> Result<Condition, Vec<GuardFault>> {
                 )]);
             }
             Err(e) => {
+                let why = e.to_string();
+                let why = why.trim_end_matches('.');
                 return Err(vec![fault(
-                    format!("this condition cannot be judged: {e}"),
+                    format!("this condition cannot be judged: {why}"),
                     "",
                 )]);
             }
@@ -211,8 +212,8 @@ pub fn parse_guard(text: &str) -> Result<Condition, Vec<GuardFault>> {
 }
 
 fn unknown(text: &str, name: &str, what: &str, known: Vec<&'static str>) -> GuardFault {
-    let hint = match did_you_mean(name, known.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
+    let hint = match near(name, known.iter().copied()) {
+        Some(word) => format!("did you mean `{word}`?"),
         None => format!("known here: {}", known.join(", ")),
     };
     let message = format!("`{name}` is no {what}");
@@ -308,7 +309,14 @@ mod tests {
         ] {
             assert_eq!(fault(good), "fine", "{good}");
         }
-        expect_test::expect![[r#""#]].assert_eq(
+        expect_test::expect![[r#"
+            OPS-R010 `avgg` is no aggregate; did you mean `avg`?
+            OPS-R009 this condition is not true or false: it gives `0`; compare it with something: `avg > 1000`
+            OPS-R009 a condition cannot assign to `avg`; compare with `==`
+            OPS-R009 this condition cannot be judged: An operator expected 2 arguments, but got 1; 
+            OPS-R009 this condition looks at no aggregate, so it never changes; an example: `avg > 1000`
+            OPS-R010 `random` is no function; known here: min, max, floor, ceil, round, if, math::abs, math::sqrt, math::pow, math::ln, math::log, math::log2, math::log10, math::exp, math::is_nan, math::is_finite
+            OPS-R009 this condition cannot be judged: Expected a Value::Float or Value::Int, but got String("x"); "#]].assert_eq(
             &[
                 "avgg > 1",
                 "avg",

@@ -175,7 +175,7 @@ pub(in crate::config) fn unknown_receiver(
     name: &str,
     node: &Node,
 ) {
-    let near = crate::model::written::did_you_mean(name, receivers.keys().map(String::as_str));
+    let near = crate::config::report::near(name, receivers.keys().map(String::as_str));
     let hint = near.map_or_else(
         || "add it under `receivers`".to_owned(),
         |n| format!("did you mean `{n}`?"),

@@ -12,13 +12,13 @@ use std::sync::Arc;
 
 use crate::config::heal::{script_of_action, script_of_rollback};
 use crate::config::notify::{Notify, parse_notify};
-use crate::config::report::Report;
+use crate::config::report::{Report, near};
 use crate::config::rules::{DIALECT, rule_nodes};
 use crate::config::settings::Settings;
 use crate::config::yaml::{Kind, Node, documents};
 use crate::config::{SourceFile, codes};
 use crate::engine::policy::Rule;
-use crate::model::written::{Problem, did_you_mean};
+use crate::model::written::Problem;
 
 /// Checks the rules of `file` against the settings and the project folder. `exists` is asked with paths relative to the
 /// project, such as `scripts/x.sh` and `runbooks/wiki/x.md`. Unknown receivers and missing scripts are errors, missing
@@ -44,6 +44,12 @@ pub fn check_references(
             within.reverse();
             first_scalar(within, means).unwrap_or(0..0)
         };
+        if rule.notify.is_empty() && settings.default_receiver.is_none() {
+            let span = own.map_or(0..0, head);
+            let message = format!("nobody is paged when `{}` fires", rule.name);
+            let hint = "add `notify`, or a `route` with a `receiver` to the settings";
+            report.warn(codes::NOBODY, &span, message, hint);
+        }
         for entry in &rule.notify {
             receiver(&mut report, settings, entry, find(&|t| t == entry));
         }
@@ -92,11 +98,16 @@ fn receiver(report: &mut Report<'_>, settings: &Settings, entry: &str, span: Ran
     let Ok(Notify::Receiver(name)) = parse_notify(entry) else {
         return;
     };
-    if settings.receivers.contains_key(&name) {
+    if let Some(receiver) = settings.receivers.get(&name) {
+        if receiver.ways.is_empty() {
+            let hint = "give it `email_configs` or `webhook_configs`";
+            let message = format!("the receiver `{name}` reaches nobody");
+            report.warn(codes::NOBODY, &span, message, hint);
+        }
         return;
     }
-    let hint = match did_you_mean(&name, settings.receivers.keys().map(String::as_str)) {
-        Some(near) => format!("did you mean `{near}`?"),
+    let hint = match near(&name, settings.receivers.keys().map(String::as_str)) {
+        Some(word) => format!("did you mean `{word}`?"),
         None => "add it under `receivers` in the settings, or write an e-mail address".to_owned(),
     };
     report.error(
@@ -105,6 +116,16 @@ fn receiver(report: &mut Report<'_>, settings: &Settings, entry: &str, span: Ran
         format!("there is no receiver `{name}`"),
         &hint,
     );
+}
+
+/// Where to point when a whole rule is meant: its first key.
+fn head(rule: &Node) -> Range<usize> {
+    match &rule.kind {
+        Kind::Map(entries) => entries
+            .first()
+            .map_or(rule.span.clone(), |(key, _)| key.span.clone()),
+        Kind::Null | Kind::Scalar { .. } | Kind::Seq(_) => rule.span.clone(),
+    }
 }
 
 /// The first scalar, in reading order, whose text is meant; `todo` is a stack.

@@ -11,6 +11,7 @@
 use std::ops::Range;
 
 use crate::config::SourceFile;
+use crate::config::codes;
 use crate::config::yaml::{Fault, Key, Kind, Node};
 use crate::model::labels::{Labels, is_label_name};
 use crate::model::time::Duration;
@@ -18,6 +19,8 @@ use crate::model::written::{Problem, Severity, did_you_mean};
 
 /// Problems told of one file; more are counted, not listed.
 pub const PROBLEMS_MAX: usize = 200;
+/// Characters of one problem's message.
+pub const MESSAGE_CHARS_MAX: usize = 400;
 
 /// Which codes a kind of file uses for the mistakes that all files share.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +44,9 @@ pub struct Report<'a> {
     /// Codes for shared mistakes.
     pub dialect: Dialect,
     problems: Vec<Problem>,
+    error_count: usize,
+    unlisted: usize,
+    unlisted_error: bool,
 }
 
 impl<'a> Report<'a> {
@@ -50,19 +56,39 @@ impl<'a> Report<'a> {
             file,
             dialect,
             problems: Vec::new(),
+            error_count: 0,
+            unlisted: 0,
+            unlisted_error: false,
         }
     }
     /// All of them, in order of their place.
     pub fn finish(mut self) -> Vec<Problem> {
         self.problems.sort_by_key(|p| (p.span.start, p.code));
+        if self.unlisted > 0 {
+            let severity = if self.unlisted_error {
+                Severity::Error
+            } else {
+                Severity::Warning
+            };
+            let (end, message) = (
+                self.file.text.len(),
+                format!("{} more problems are not listed", self.unlisted),
+            );
+            let (shown, text) = (&self.file.shown, &self.file.text);
+            self.problems.push(Problem::at(
+                codes::TOO_MANY,
+                severity,
+                shown,
+                text,
+                end..end,
+                message,
+            ));
+        }
         self.problems
     }
     /// How many errors there are so far.
     pub fn error_count(&self) -> usize {
-        self.problems
-            .iter()
-            .filter(|p| p.severity == Severity::Error)
-            .count()
+        self.error_count
     }
     /// Adds a problem.
     pub fn add(
@@ -73,9 +99,10 @@ impl<'a> Report<'a> {
         message: impl Into<String>,
         hint: Option<String>,
     ) {
-        if self.problems.len() >= PROBLEMS_MAX && severity == Severity::Warning
-            || self.problems.len() >= 2 * PROBLEMS_MAX
-        {
+        self.error_count += usize::from(severity == Severity::Error);
+        if self.problems.len() >= PROBLEMS_MAX {
+            self.unlisted += 1;
+            self.unlisted_error |= severity == Severity::Error;
             return;
         }
         let text = &self.file.text;
@@ -88,7 +115,7 @@ impl<'a> Report<'a> {
             &self.file.shown,
             text,
             span.start..end,
-            message,
+            one_line(message.into()),
         );
         problem.hint = hint;
         self.problems.push(problem);
@@ -249,7 +276,7 @@ impl<'a> Report<'a> {
             return Some(*value);
         }
         let all: Vec<&str> = words.iter().map(|(w, _)| *w).collect();
-        let hint = did_you_mean(text, all.iter().copied())
+        let hint = near(text, all.iter().copied())
             .map(|w| format!("did you mean `{w}`?"))
             .unwrap_or_default();
         let message = format!("`{text}` is not one of: {}", all.join(", "));
@@ -282,6 +309,29 @@ impl<'a> Report<'a> {
         }
         labels
     }
+}
+
+/// The nearest known word; a very long word has none, as comparing it would cost memory.
+pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > 100 {
+        None
+    } else {
+        did_you_mean(word, known)
+    }
+}
+
+/// A message on one line and of bounded length, whatever the file put into it.
+fn one_line(message: String) -> String {
+    let fine = message.len() <= MESSAGE_CHARS_MAX && !message.contains(char::is_control);
+    if fine {
+        return message;
+    }
+    let cut = message
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c });
+    let mut cut: String = cut.take(MESSAGE_CHARS_MAX).collect();
+    cut.push('…');
+    cut
 }
 
 /// A mapping that is being read; the keys asked for are the keys that exist.
@@ -329,7 +379,7 @@ impl<'n> Fields<'n> {
             if self.known.contains(&key.text.as_str()) {
                 continue;
             }
-            let hint = match did_you_mean(&key.text, self.known.iter().copied()) {
+            let hint = match near(&key.text, self.known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };

@@ -44,10 +44,10 @@ pub fn read_rules(file: &SourceFile) -> (Vec<Arc<Rule>>, Vec<Problem>) {
         let Some(mut fields) = report.fields(node, "a rule") else {
             continue;
         };
+        let (name, place) = name(&mut report, &mut fields, stem, &mut unnamed);
         if refused_form(&mut report, &mut fields) {
             continue;
         }
-        let (name, place) = name(&mut report, &mut fields, stem, &mut unnamed);
         let Some(rule) = read_rule(&mut report, fields, &file.path, name) else {
             continue;
         };
@@ -356,4 +356,9 @@ fn notify(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests;
+#[allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
+pub(in crate::config) mod tests;

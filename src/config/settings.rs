@@ -148,7 +148,7 @@ pub fn read_settings(
     }
     if let Some(mut fields) = docs
         .first()
-        .and_then(|doc| report.fields(doc, "the settings"))
+        .and_then(|doc| report.fields(doc, "the settings file"))
     {
         top(&mut report, &mut fields, &secrets, &mut settings);
         fields.later(&mut report, LATER);
@@ -322,4 +322,9 @@ fn auth(report: &mut Report<'_>, node: &Node, secrets: &Secrets<'_>) -> Vec<Toke
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
 mod tests;

@@ -32,8 +32,19 @@ impl<'s> Secrets<'s> {
     pub fn new(ask: &'s dyn Fn(&SecretRef) -> Result<String, String>) -> Self {
         Secrets { ask }
     }
-    /// The secret that one of three keys gives: inline, `…_file`, `…_env`; and where it was given.
+    /// The secret that one of three keys gives: inline, `…_file`, `…_env`; and where it was given. It is one line.
     pub fn take<'n>(
+        &self,
+        report: &mut Report<'_>,
+        fields: &mut Fields<'n>,
+        keys: [&'static str; 3],
+    ) -> Option<(Secret<String>, &'n Node)> {
+        let (secret, node) = self.take_any(report, fields, keys)?;
+        let text = self.one_line(report, node, secret.reveal().clone())?;
+        Some((Secret::new(text), node))
+    }
+    /// The same for a secret that may have several lines, as passwords may.
+    pub fn take_any<'n>(
         &self,
         report: &mut Report<'_>,
         fields: &mut Fields<'n>,
@@ -48,7 +59,7 @@ impl<'s> Secrets<'s> {
         }
         let (_, node) = first?;
         let text = match (inline, file) {
-            (Some(_), _) => self.text(report, node)?,
+            (Some(_), _) => self.expand(report, node)?,
             (None, Some(_)) => {
                 let path = report.text(node)?.to_owned();
                 self.ask(report, node, SecretRef::File(path))?
@@ -60,8 +71,12 @@ impl<'s> Secrets<'s> {
         };
         Some((Secret::new(text), node))
     }
-    /// A value's text with every `${NAME}` replaced; `$$` is a dollar sign.
+    /// A value's text, which is one line, with every `${NAME}` replaced; `$$` is a dollar sign.
     pub fn text(&self, report: &mut Report<'_>, node: &Node) -> Option<String> {
+        let text = self.expand(report, node)?;
+        self.one_line(report, node, text)
+    }
+    fn expand(&self, report: &mut Report<'_>, node: &Node) -> Option<String> {
         let mut rest = report.text(node)?;
         let mut out = String::new();
         while let Some((before, after)) = rest.split_once('$') {
@@ -81,6 +96,15 @@ impl<'s> Secrets<'s> {
         }
         out.push_str(rest);
         Some(out)
+    }
+    /// These values go into mail and HTTP headers, where a line break would begin another header.
+    fn one_line(&self, report: &mut Report<'_>, node: &Node, text: String) -> Option<String> {
+        if text.contains(char::is_control) {
+            let message = "this value holds a line break or another control character";
+            report.error(codes::SETTING_VALUE, &node.span, message, "");
+            return None;
+        }
+        Some(text)
     }
     fn ask(&self, report: &mut Report<'_>, node: &Node, secret: SecretRef) -> Option<String> {
         match (self.ask)(&secret) {

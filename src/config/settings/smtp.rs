@@ -144,7 +144,7 @@ pub fn read(report: &mut Report<'_>, node: &Node, secrets: &Secrets<'_>, smtp: &
         "smtp_auth_password_file",
         "smtp_auth_password_env",
     ];
-    smtp.auth_password = secrets.take(report, &mut fields, keys).map(|(s, _)| s);
+    smtp.auth_password = secrets.take_any(report, &mut fields, keys).map(|(s, _)| s);
     let (host, port) = host_port(&smtp.smarthost).unwrap_or(("", 0));
     let loopback = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
     let required = fields

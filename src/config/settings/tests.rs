@@ -52,8 +52,104 @@ auth:
   - {name: ci, token_env: TOKEN, scopes: [push, read]}
 "#,
     );
-    expect![[""]].assert_eq(&told);
-    expect![[""]].assert_debug_eq(&settings);
+    expect![[r#"
+        ops.yaml:3:3: `resolve_timeout` is accepted but not acted on [OPS-S004]
+        ops.yaml:10:3: `group_by` is accepted but not acted on [OPS-S004]
+        ops.yaml:14:48: `send_resolved` is accepted but not acted on [OPS-S004]
+        ops.yaml:20:3: `slack_configs` is accepted but not acted on [OPS-S004]
+        ops.yaml:21:1: `inhibit_rules` is accepted but not acted on [OPS-S004]"#]]
+    .assert_eq(&told);
+    expect![[r#"
+        Settings {
+            smtp: SmtpSettings {
+                smarthost: "mail.opm.gov:465",
+                from: "Ops <ops@opm.gov>",
+                hello: None,
+                auth_username: Some(
+                    "ops",
+                ),
+                auth_password: Some(
+                    ***,
+                ),
+                require_tls: true,
+                tls: Implicit,
+            },
+            receivers: {
+                "boss": Receiver {
+                    name: "boss",
+                    fallback: None,
+                    ways: [],
+                },
+                "team": Receiver {
+                    name: "team",
+                    fallback: Some(
+                        "boss",
+                    ),
+                    ways: [
+                        Email {
+                            to: "a@opm.gov",
+                        },
+                        Email {
+                            to: "b@opm.gov",
+                        },
+                        Webhook {
+                            url: ***,
+                            bearer: None,
+                            hmac_secret: Some(
+                                ***,
+                            ),
+                            send_resolved: true,
+                            max_alerts: 0,
+                            timeout: Duration(
+                                3000,
+                            ),
+                        },
+                    ],
+                },
+            },
+            default_receiver: Some(
+                "team",
+            ),
+            tokens: [
+                Token {
+                    name: "ci",
+                    secret: ***,
+                    scopes: [
+                        Push,
+                        Read,
+                    ],
+                },
+            ],
+            listen: Some(
+                "0.0.0.0:9900",
+            ),
+            data: None,
+            alerts: None,
+            scripts: None,
+            runbooks: None,
+            tick: Some(
+                Duration(
+                    1000,
+                ),
+            ),
+            retention: Some(
+                Duration(
+                    86400000,
+                ),
+            ),
+            durability: Some(
+                Every(
+                    Duration(
+                        100,
+                    ),
+                ),
+            ),
+            external_url: Some(
+                "https://ops.opm.gov",
+            ),
+        }
+    "#]]
+    .assert_debug_eq(&settings);
     let Some(Way::Webhook { url, .. }) = settings.receivers["team"].ways.last() else {
         panic!()
     };
@@ -79,7 +175,20 @@ durability: sometimes
 auth: {tokens: [{token: x, scopes: [all]}]}
 "#,
     );
-    expect![[""]].assert_eq(&told);
+    expect![[r#"
+        ops.yaml:2:26: `mail` is not HOST:PORT [OPS-S003] (an example: `mail.example.gov:587`)
+        ops.yaml:2:55: `smtp_auth_password` and `smtp_auth_password_env` both give this secret [OPS-S006] (keep one of them)
+        ops.yaml:3:19: there is no receiver `teem` [OPS-S008] (did you mean `team`?)
+        ops.yaml:4:1: the settings file has no key `recievers` [OPS-S002] (did you mean `receivers`?)
+        ops.yaml:6:50: this webhook config has no `url` [OPS-S005] (add `url`, `url_file` or `url_env`)
+        ops.yaml:6:60: a webhook's URL begins with `https://` or `http://` [OPS-S003] (an example: `https://pager.example.gov/hook`)
+        ops.yaml:6:87: no secret in the environment variable `NO`: not found [OPS-S006]
+        ops.yaml:7:26: the fallbacks of `boss` lead back to it [OPS-S008] (the last of a chain has no `fallback`)
+        ops.yaml:8:10: a receiver `boss` is already there [OPS-S007] (give it another name)
+        ops.yaml:8:37: `nobody` is not an e-mail address [OPS-S003] (several addresses are separated by `,`)
+        ops.yaml:9:13: `sometimes` is not a duration: write a number and a unit, largest first, as in `30s`, `5m` or `1h30m` [OPS-S003]
+        ops.yaml:10:18: this token has no `name` [OPS-S005]
+        ops.yaml:10:37: `all` is not one of: push, read, operate, heal, admin [OPS-S003]"#]].assert_eq(&told);
 }
 
 #[test]
@@ -93,4 +202,16 @@ fn nothing_written_is_fine() {
             .smtp
             .require_tls
     );
+}
+
+#[test]
+fn a_password_may_have_lines_and_a_header_may_not() {
+    let text = r#"
+global: {smtp_auth_password: "two\nlines", smtp_hello: "a\r\nb"}
+receivers: [{name: a, webhook_configs: [{url: 'https://x', bearer: "t\nX-Evil: 1"}]}]
+"#;
+    expect![[r#"
+        ops.yaml:2:56: this value holds a line break or another control character [OPS-S003]
+        ops.yaml:3:68: this value holds a line break or another control character [OPS-S003]"#]]
+    .assert_eq(&read(text).1);
 }
