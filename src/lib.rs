@@ -4,10 +4,10 @@
 //! and services send, [`receivers`] words what people are told, [`journal`] is the log's grammar, [`shell`] does it all
 //! for real.
 
-pub mod model;
-pub mod engine;
 pub mod config;
+pub mod engine;
 pub mod ingest;
-pub mod receivers;
 pub mod journal;
+pub mod model;
+pub mod receivers;
 pub mod shell;

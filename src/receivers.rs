@@ -57,9 +57,14 @@ pub(crate) fn ended(page: &Page, alert: &PageAlert) -> Option<Timestamp> {
     match (alert.resolved_at, page.kind) {
         (Some(at), _) => Some(at),
         (None, PageKind::Closed) => Some(page.at),
-        (None, PageKind::Opened | PageKind::Joined | PageKind::Repeat | PageKind::HealFailed) => {
-            None
-        }
+        (
+            None,
+            PageKind::Opened
+            | PageKind::Joined
+            | PageKind::Repeat
+            | PageKind::Silent
+            | PageKind::HealFailed,
+        ) => None,
     }
 }
 

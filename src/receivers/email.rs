@@ -60,8 +60,14 @@ pub fn render(page: &Page, terms: &EmailTerms) -> Mail {
         terms.domain
     );
     let (message_id, parent) = match page.kind {
-        PageKind::Opened => (root, None),
-        PageKind::Joined | PageKind::Repeat | PageKind::HealFailed | PageKind::Closed => {
+        // A fallback's copy must not look like the first one to a server that drops repeated mail.
+        PageKind::Opened if !page.key.ends_with("-fallback") => (root, None),
+        PageKind::Opened
+        | PageKind::Joined
+        | PageKind::Repeat
+        | PageKind::Silent
+        | PageKind::HealFailed
+        | PageKind::Closed => {
             let hash = xxh3_128(page.key.as_bytes());
             (format!("<page-{hash:032x}@{}>", terms.domain), Some(root))
         }
@@ -94,6 +100,9 @@ fn headline(page: &Page) -> String {
         PageKind::Closed => format!("It is over: {metric} was last {value}."),
         PageKind::HealFailed => {
             format!("{metric} is {value} and the heal did not help. A person is needed.")
+        }
+        PageKind::Silent => {
+            format!("{metric} was {value} and fires, but nothing is heard of it any more.")
         }
         PageKind::Joined => format!("{metric} is {value}, and more alerts joined the incident."),
         PageKind::Repeat => {

@@ -174,6 +174,7 @@ fn reason(kind: PageKind) -> &'static str {
         PageKind::Opened => "first notification",
         PageKind::Joined => "new alerts added",
         PageKind::Repeat => "repeat interval elapsed",
+        PageKind::Silent => "no data",
         PageKind::HealFailed => "heal failed",
         PageKind::Closed => "all alerts resolved",
     }

@@ -15,11 +15,15 @@ pub struct Clock {
 impl Clock {
     /// A clock that starts now, but not before `not_before`: the time of the last record.
     pub fn start(not_before: Timestamp) -> Self {
-        Self { anchor: wall().max(not_before), started: Instant::now() }
+        Self {
+            anchor: wall().max(not_before),
+            started: Instant::now(),
+        }
     }
     /// The engine's time.
     pub fn now(&self) -> Timestamp {
-        self.anchor.shifted(i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX))
+        self.anchor
+            .shifted(i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
     /// How far the wall clock is ahead, in milliseconds.
     pub fn skew_ms(&self) -> i64 {
@@ -29,6 +33,8 @@ impl Clock {
 
 /// The wall clock.
 pub fn wall() -> Timestamp {
-    let ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+    let ms = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis());
     Timestamp::from_ms(i64::try_from(ms).unwrap_or(i64::MAX))
 }

@@ -49,20 +49,37 @@ impl Deliver {
             Effect::Page(page, attempt) => drop(tokio::spawn(async move {
                 let verdict = this.page(&page).await;
                 match &verdict {
-                    Verdict::Done => tracing::debug!(receiver = %page.receiver, key = %page.key, attempt, "Page accepted."),
-                    Verdict::Retry { why, .. } | Verdict::Refused { why } | Verdict::Unknown { why } => {
+                    Verdict::Done => {
+                        tracing::debug!(receiver = %page.receiver, key = %page.key, attempt, "Page accepted.")
+                    }
+                    Verdict::Retry { why, .. }
+                    | Verdict::Refused { why }
+                    | Verdict::Unknown { why } => {
                         tracing::warn!(receiver = %page.receiver, key = %page.key, attempt, %why, "Page not delivered.");
                     }
                 }
                 let slot = usize::from(verdict != Verdict::Done);
-                this.handle.status.pages_total[slot].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                this.handle.tell(Input::Delivered { key: page.key.clone(), attempt, verdict });
+                this.handle.status.pages_total[slot]
+                    .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                this.handle.tell(Input::Delivered {
+                    key: page.key.clone(),
+                    attempt,
+                    verdict,
+                });
             })),
             Effect::Start(run) => drop(tokio::spawn(async move {
                 let dir = this.data.join("runs");
-                let end = match this.spec(&run).and_then(|spec| exec::prepare(&dir, &spec).map_err(|e| format!("run folder: {e}"))) {
+                let end = match this.spec(&run).and_then(|spec| {
+                    exec::prepare(&dir, &spec).map_err(|e| format!("run folder: {e}"))
+                }) {
                     Ok(dir) => exec::run(&dir).await,
-                    Err(why) => exec::End { how: Ended::NotStarted { why }, took: Duration::ZERO, excerpt: String::new(), message: None, changed: None },
+                    Err(why) => exec::End {
+                        how: Ended::NotStarted { why },
+                        took: Duration::ZERO,
+                        excerpt: String::new(),
+                        message: None,
+                        changed: None,
+                    },
                 };
                 this.report(&run, end);
             })),
@@ -74,22 +91,38 @@ impl Deliver {
     }
 
     fn settings(&self) -> Arc<Settings> {
-        self.loaded.read().unwrap_or_else(std::sync::PoisonError::into_inner).settings.clone()
+        self.loaded
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .settings
+            .clone()
     }
 
     async fn page(&self, page: &Page) -> Verdict {
         let settings = self.settings();
         let ways = match crate::config::notify::parse_notify(&page.receiver) {
             Ok(crate::config::notify::Notify::Way(way)) => vec![way],
-            Ok(crate::config::notify::Notify::Receiver(name)) => match settings.receivers.get(&name) {
-                Some(receiver) => receiver.ways.clone(),
-                None => return Verdict::Refused { why: format!("there is no receiver `{name}` in ops.yaml") },
-            },
-            Ok(crate::config::notify::Notify::Later { kind }) => return Verdict::Refused { why: format!("receivers of kind `{kind}` cannot be reached yet") },
+            Ok(crate::config::notify::Notify::Receiver(name)) => {
+                match settings.receivers.get(&name) {
+                    Some(receiver) => receiver.ways.clone(),
+                    None => {
+                        return Verdict::Refused {
+                            why: format!("there is no receiver `{name}` in ops.yaml"),
+                        };
+                    }
+                }
+            }
+            Ok(crate::config::notify::Notify::Later { kind }) => {
+                return Verdict::Refused {
+                    why: format!("receivers of kind `{kind}` cannot be reached yet"),
+                };
+            }
             Err(why) => return Verdict::Refused { why },
         };
         if ways.is_empty() {
-            return Verdict::Refused { why: "the receiver has no way to be reached".to_owned() };
+            return Verdict::Refused {
+                why: "the receiver has no way to be reached".to_owned(),
+            };
         }
         let mut worst = Verdict::Done;
         for way in ways {
@@ -102,34 +135,87 @@ impl Deliver {
     }
 
     async fn one_way(&self, page: &Page, settings: &Settings, way: Way) -> Verdict {
-        let external_url = settings.external_url.clone().unwrap_or_else(|| self.url.clone());
+        let external_url = settings
+            .external_url
+            .clone()
+            .unwrap_or_else(|| self.url.clone());
         let carrier = match Carrier::new(Some(smtp(settings))) {
             Ok(carrier) => carrier,
-            Err(error) => return Verdict::Refused { why: error.to_string() },
+            Err(error) => {
+                return Verdict::Refused {
+                    why: error.to_string(),
+                };
+            }
         };
         match way {
             Way::Email { to } => {
                 let from = settings.smtp.from.clone();
-                let domain = from.rsplit('@').next().unwrap_or("ops").trim_end_matches('>').to_owned();
-                let mail = email::render(page, &EmailTerms { from, to: vec![to], domain, external_url });
+                let domain = from
+                    .rsplit('@')
+                    .next()
+                    .unwrap_or("ops")
+                    .trim_end_matches('>')
+                    .to_owned();
+                let mail = email::render(
+                    page,
+                    &EmailTerms {
+                        from,
+                        to: vec![to],
+                        domain,
+                        external_url,
+                    },
+                );
                 carrier.carry_mail(&mail, DELIVERY_TIMEOUT).await
             }
-            Way::Webhook { send_resolved: false, .. } if page.kind == PageKind::Closed => Verdict::Done,
-            Way::Webhook { url, bearer, hmac_secret, max_alerts, timeout, .. } => {
-                let request = webhook::render(page, &WebhookTerms { url, bearer, signing_key: hmac_secret, max_alerts, external_url });
+            Way::Webhook {
+                send_resolved: false,
+                ..
+            } if page.kind == PageKind::Closed => Verdict::Done,
+            Way::Webhook {
+                url,
+                bearer,
+                hmac_secret,
+                max_alerts,
+                timeout,
+                ..
+            } => {
+                let request = webhook::render(
+                    page,
+                    &WebhookTerms {
+                        url,
+                        bearer,
+                        signing_key: hmac_secret,
+                        max_alerts,
+                        external_url,
+                    },
+                );
                 carrier.carry_http(&request, timeout).await
             }
         }
     }
 
     fn spec(&self, run: &Run) -> Result<RunSpec, String> {
-        let script = self.root.join(&run.script).canonicalize().map_err(|e| format!("{}: {e}", run.script))?;
-        let scripts = self.root.join("scripts").canonicalize().map_err(|e| format!("scripts: {e}"))?;
+        let script = self
+            .root
+            .join(&run.script)
+            .canonicalize()
+            .map_err(|e| format!("{}: {e}", run.script))?;
+        let scripts = self
+            .root
+            .join("scripts")
+            .canonicalize()
+            .map_err(|e| format!("scripts: {e}"))?;
         if !script.starts_with(&scripts) {
             return Err(format!("{} leads out of scripts/", run.script));
         }
-        if let Some(bad) = run.args.iter().find(|a| a.starts_with('-') || a.contains(['\0', '\n'])) {
-            return Err(format!("the argument {bad:?} begins with `-` or holds a line break: refused"));
+        if let Some(bad) = run
+            .args
+            .iter()
+            .find(|a| a.starts_with('-') || a.contains(['\0', '\n']))
+        {
+            return Err(format!(
+                "the argument {bad:?} begins with `-` or holds a line break: refused"
+            ));
         }
         let script_sha256 = sha256_of(&script).map_err(|e| format!("{}: {e}", run.script))?;
         let now = clock::wall();
@@ -142,7 +228,10 @@ impl Deliver {
             ("OPS_ALERT", run.labels.get("alertname").to_owned()),
             ("OPS_TARGET", run.target.clone()),
             ("OPS_VALUE", run.value.to_string()),
-            ("OPS_THRESHOLD", run.threshold.map_or(String::new(), |t| t.to_string())),
+            (
+                "OPS_THRESHOLD",
+                run.threshold.map_or(String::new(), |t| t.to_string()),
+            ),
             ("OPS_FIRED_AT", run.fired_at.rfc3339()),
             ("OPS_RUNBOOK", run.runbook.clone().unwrap_or_default()),
             ("OPS_INCIDENT", run.incident.to_string()),
@@ -150,7 +239,11 @@ impl Deliver {
         .into_iter()
         .map(|(n, v)| (n.to_owned(), v))
         .collect();
-        env.extend(run.labels.iter().map(|(n, v)| (format!("OPS_LABEL_{n}"), v.to_owned())));
+        env.extend(
+            run.labels
+                .iter()
+                .map(|(n, v)| (format!("OPS_LABEL_{n}"), v.to_owned())),
+        );
         let stdin = serde_json::json!({"v": 1, "run": run.id, "rule": run.rule, "incident": run.incident, "target": run.target, "labels": run.labels,
             "value": run.value, "threshold": run.threshold, "step": run.step, "attempt": run.attempt, "deadline": (now + run.timeout).rfc3339()});
         Ok(RunSpec {
@@ -175,7 +268,12 @@ impl Deliver {
         };
         self.log_line(run, &how, end.took);
         let output = end.message.unwrap_or(end.excerpt);
-        self.handle.tell(Input::Ended { run: run.id.clone(), end: how, took: end.took, output });
+        self.handle.tell(Input::Ended {
+            run: run.id.clone(),
+            end: how,
+            took: end.took,
+            output,
+        });
         if let Err(error) = exec::sweep_runs(&self.data.join("runs"), RUNS_KEPT) {
             tracing::warn!(%error, "Old run folders not removed.");
         }
@@ -185,10 +283,22 @@ impl Deliver {
     fn log_line(&self, run: &Run, how: &RunEnd, took: Duration) {
         let line = format!(
             "{} run={} incident={} rule={} target={} script={} attempt={} took={} outcome={:?}\n",
-            clock::wall().rfc3339(), run.id, run.incident, run.rule, run.target, run.script, run.attempt, took, how.words()
+            clock::wall().rfc3339(),
+            run.id,
+            run.incident,
+            run.rule,
+            run.target,
+            run.script,
+            run.attempt,
+            took,
+            how.words()
         );
         let path = self.data.join("ops_heal.log");
-        let written = std::fs::OpenOptions::new().create(true).append(true).open(&path).and_then(|mut f| std::io::Write::write_all(&mut f, line.as_bytes()));
+        let written = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .and_then(|mut f| std::io::Write::write_all(&mut f, line.as_bytes()));
         if let Err(error) = written {
             tracing::warn!(%error, path = %path.display(), "Heal log line not written; the event log has it.");
         }
@@ -200,7 +310,10 @@ fn smtp(settings: &Settings) -> SmtpSettings {
     SmtpSettings {
         smarthost: s.smarthost.clone(),
         hello: s.hello.clone().unwrap_or_else(|| "ops".to_owned()),
-        username: s.auth_username.clone().map(crate::model::secret::Secret::new),
+        username: s
+            .auth_username
+            .clone()
+            .map(crate::model::secret::Secret::new),
         password: s.auth_password.clone(),
         tls: match (s.tls, s.require_tls) {
             (ConfiguredTls::Implicit, _) => SmtpTls::Implicit,

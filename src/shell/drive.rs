@@ -20,8 +20,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use tokio::sync::{broadcast, oneshot};
 
 use crate::engine::command::{Command, CommandError};
-use crate::engine::event::{Entry, Event};
-use crate::engine::intake::{Admitted, Batch, Refusal};
+use crate::engine::event::Entry;
+use crate::engine::intake::{Batch, Refusal};
 use crate::engine::{Effect, Engine, Input, View};
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::Clock;
@@ -137,8 +137,12 @@ impl Handle {
             return Err(PushFailure::Busy);
         }
         let (reply, answer) = oneshot::channel();
-        self.sampler.try_send(sampler::Submit { batch, reply }).map_err(|_| PushFailure::Busy)?;
-        answer.await.unwrap_or_else(|_| Err(PushFailure::Unavailable("ops is stopping".to_owned())))
+        self.sampler
+            .try_send(sampler::Submit { batch, reply })
+            .map_err(|_| PushFailure::Busy)?;
+        answer
+            .await
+            .unwrap_or_else(|_| Err(PushFailure::Unavailable("ops is stopping".to_owned())))
     }
 
     /// Carries out a request; the answer comes when it is durable.
@@ -147,12 +151,17 @@ impl Handle {
     /// [`CommandFailure`].
     pub async fn command(&self, command: Command) -> Result<(), CommandFailure> {
         let (reply, answer) = oneshot::channel();
-        self.engine.send(Message::Command(command, reply)).map_err(|_| CommandFailure::Stopped)?;
+        self.engine
+            .send(Message::Command(command, reply))
+            .map_err(|_| CommandFailure::Stopped)?;
         answer.await.unwrap_or(Err(CommandFailure::Stopped))
     }
 
     /// Asks the engine between two inputs; the question must be quick. `None`: it has stopped.
-    pub async fn ask<T: Send + 'static>(&self, question: impl FnOnce(View<'_>) -> T + Send + 'static) -> Option<T> {
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(View<'_>) -> T + Send + 'static,
+    ) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         let ask = Box::new(move |engine: &Engine| drop(reply.send(question(engine.view()))));
         self.engine.send(Message::Ask(ask)).ok()?;
@@ -213,7 +222,9 @@ impl Drive {
                     self.take(message);
                     // Whatever else waits shares the commit, up to a bound that keeps the tick on time.
                     for _ in 0..1_000 {
-                        let Ok(message) = self.inbox.try_recv() else { break };
+                        let Ok(message) = self.inbox.try_recv() else {
+                            break;
+                        };
                         self.take(message);
                     }
                 }
@@ -235,7 +246,9 @@ impl Drive {
         match message {
             Message::Input(input) => {
                 if let Input::Samples(admitted) = &input {
-                    self.status.queued_samples.fetch_sub(admitted.samples.len(), Ordering::Relaxed);
+                    self.status
+                        .queued_samples
+                        .fetch_sub(admitted.samples.len(), Ordering::Relaxed);
                 }
                 self.engine.handle(self.clock.now(), input);
                 self.drain();
@@ -243,7 +256,8 @@ impl Drive {
             Message::Command(command, reply) => match self.engine.check(&command) {
                 Err(error) => drop(reply.send(Err(error.into()))),
                 Ok(()) => {
-                    self.engine.handle(self.clock.now(), Input::Command(command));
+                    self.engine
+                        .handle(self.clock.now(), Input::Command(command));
                     self.drain();
                     self.replies.push(reply);
                 }
@@ -260,9 +274,18 @@ impl Drive {
         let mut at = slot;
         if missed > CATCH_UP_SLOTS {
             let to = now - self.tick;
-            self.status.skipped_total.fetch_add(missed, Ordering::Relaxed);
+            self.status
+                .skipped_total
+                .fetch_add(missed, Ordering::Relaxed);
             let why = format!("stalled for {}", now.since(slot).human());
-            self.engine.handle(at, Input::Skipped { from: slot, to, why });
+            self.engine.handle(
+                at,
+                Input::Skipped {
+                    from: slot,
+                    to,
+                    why,
+                },
+            );
             self.drain();
             at = now;
         }
@@ -273,8 +296,13 @@ impl Drive {
             let took = started.elapsed();
             self.status.ticks_total.fetch_add(1, Ordering::Relaxed);
             self.status.tick_at.store(at.ms(), Ordering::Relaxed);
-            self.status.tick_micros.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-            self.status.series_count.store(self.engine.view().series.len(), Ordering::Relaxed);
+            self.status.tick_micros.store(
+                u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+                Ordering::Relaxed,
+            );
+            self.status
+                .series_count
+                .store(self.engine.view().series.len(), Ordering::Relaxed);
             at = at + self.tick;
         }
         at
@@ -327,18 +355,12 @@ impl Drive {
 
     fn write_snapshot(&mut self) {
         let body = serde_json::to_vec(self.engine.view().state).unwrap_or_default();
-        let covers: BTreeMap<String, Pos> = [("events".to_owned(), self.log.durable())].into_iter().collect();
+        let covers: BTreeMap<String, Pos> = [("events".to_owned(), self.log.durable())]
+            .into_iter()
+            .collect();
         match snapshot::write(&self.snapshots, STATE_VERSION, &covers, &body) {
             Ok(_) => self.since_snapshot = 0,
             Err(error) => tracing::warn!(%error, "Snapshot not written; the log is kept."),
         }
     }
 }
-
-/// Whether an entry tells of something that a person should read.
-pub fn is_notable(entry: &Entry) -> bool {
-    entry.events.iter().any(|e| !matches!(e, Event::PageTried { .. } | Event::HealVerifying { .. }))
-}
-
-/// Samples that were admitted together.
-pub type Group = Admitted;

@@ -29,7 +29,10 @@ pub struct Problems(pub Vec<(Problem, Arc<str>)>);
 impl Problems {
     /// How many are errors.
     pub fn error_count(&self) -> usize {
-        self.0.iter().filter(|(p, _)| p.severity == Severity::Error).count()
+        self.0
+            .iter()
+            .filter(|(p, _)| p.severity == Severity::Error)
+            .count()
     }
 }
 
@@ -56,7 +59,13 @@ pub struct Loader {
 impl Loader {
     /// A loader that has loaded nothing.
     pub fn new(places: Places) -> Self {
-        Self { places, texts: BTreeMap::new(), good: BTreeMap::new(), good_settings: Arc::default(), current: Arc::default() }
+        Self {
+            places,
+            texts: BTreeMap::new(),
+            good: BTreeMap::new(),
+            good_settings: Arc::default(),
+            current: Arc::default(),
+        }
     }
     /// The last load, for readers.
     pub fn current(&self) -> Arc<RwLock<Loaded>> {
@@ -72,13 +81,22 @@ impl Loader {
         self.texts = texts;
         let mut found = Problems::default();
         let settings = self.read_settings(&mut found);
-        let mut policy = Policy { default_receiver: settings.default_receiver.clone(), ..Policy::default() };
+        let mut policy = Policy {
+            default_receiver: settings.default_receiver.clone(),
+            ..Policy::default()
+        };
         for receiver in settings.receivers.values() {
             if let Some(fallback) = &receiver.fallback {
-                policy.fallback.insert(receiver.name.clone(), fallback.clone());
+                policy
+                    .fallback
+                    .insert(receiver.name.clone(), fallback.clone());
             }
         }
-        let files: Vec<SourceFile> = self.texts.iter().filter_map(|(path, text)| self.rule_file(path, text)).collect();
+        let files: Vec<SourceFile> = self
+            .texts
+            .iter()
+            .filter_map(|(path, text)| self.rule_file(path, text))
+            .collect();
         let mut kept: BTreeMap<String, Vec<Arc<Rule>>> = BTreeMap::new();
         for file in &files {
             let text: Arc<str> = Arc::from(file.text.as_str());
@@ -89,15 +107,28 @@ impl Loader {
             } else {
                 self.remember(file);
                 let exists = |path: &str| self.places.root.join(path).is_file();
-                found.0.extend(check_references(file, &rules, &settings, &exists).into_iter().map(|p| (p, text.clone())));
+                found.0.extend(
+                    check_references(file, &rules, &settings, &exists)
+                        .into_iter()
+                        .map(|p| (p, text.clone())),
+                );
             }
-            found.0.extend(problems.into_iter().map(|p| (p, text.clone())));
+            found
+                .0
+                .extend(problems.into_iter().map(|p| (p, text.clone())));
             kept.insert(file.path.clone(), rules.clone());
             policy.rules.extend(rules);
         }
         self.good = kept;
-        let loaded = Loaded { policy: Arc::new(policy), settings, problems: Arc::new(found) };
-        *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = loaded.clone();
+        let loaded = Loaded {
+            policy: Arc::new(policy),
+            settings,
+            problems: Arc::new(found),
+        };
+        *self
+            .current
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = loaded.clone();
         Some(loaded)
     }
 
@@ -111,31 +142,54 @@ impl Loader {
     }
 
     fn rule_file(&self, path: &str, text: &str) -> Option<SourceFile> {
-        (!path.is_empty()).then(|| SourceFile { path: path.to_owned(), shown: self.places.alerts.join(path).display().to_string(), text: text.to_owned() })
+        (!path.is_empty()).then(|| SourceFile {
+            path: path.to_owned(),
+            shown: self.places.alerts.join(path).display().to_string(),
+            text: text.to_owned(),
+        })
     }
 
     fn read_settings(&mut self, found: &mut Problems) -> Arc<Settings> {
-        let Some(text) = self.texts.get("") else { return Arc::default() };
-        let file = SourceFile { path: "ops.yaml".to_owned(), shown: self.places.config.display().to_string(), text: text.clone() };
-        let (settings, problems) = read_settings(&file, &|secret| resolve(&self.places.root, secret));
+        let Some(text) = self.texts.get("") else {
+            return Arc::default();
+        };
+        let file = SourceFile {
+            path: "ops.yaml".to_owned(),
+            shown: self.places.config.display().to_string(),
+            text: text.clone(),
+        };
+        let (settings, problems) =
+            read_settings(&file, &|secret| resolve(&self.places.root, secret));
         if problems.iter().all(|p| p.severity != Severity::Error) {
             self.good_settings = Arc::new(settings);
         }
         let text: Arc<str> = Arc::from(text.as_str());
-        found.0.extend(problems.into_iter().map(|p| (p, text.clone())));
+        found
+            .0
+            .extend(problems.into_iter().map(|p| (p, text.clone())));
         self.good_settings.clone()
     }
 
     fn copy_of(&self, path: &str) -> PathBuf {
-        self.places.data.join("last_good").join(path.replace(['/', '\\'], "%"))
+        self.places
+            .data
+            .join("last_good")
+            .join(path.replace(['/', '\\'], "%"))
     }
 
     /// Keeps a copy of a good file, so that it is there after a restart with a broken one.
     fn remember(&self, file: &SourceFile) {
         let copy = self.copy_of(&file.path);
-        let written = copy.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| {
-            if std::fs::read_to_string(&copy).is_ok_and(|t| t == file.text) { Ok(()) } else { std::fs::write(&copy, &file.text) }
-        });
+        let written = copy
+            .parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| {
+                if std::fs::read_to_string(&copy).is_ok_and(|t| t == file.text) {
+                    Ok(())
+                } else {
+                    std::fs::write(&copy, &file.text)
+                }
+            });
         if let Err(error) = written {
             tracing::warn!(file = %file.path, %error, "Copy of a good rule file not kept.");
         }
@@ -145,9 +199,19 @@ impl Loader {
         if let Some(rules) = self.good.get(path) {
             return rules.clone();
         }
-        let Ok(text) = std::fs::read_to_string(self.copy_of(path)) else { return Vec::new() };
-        let (rules, problems) = read_rules(&SourceFile { path: path.to_owned(), shown: path.to_owned(), text });
-        if problems.iter().any(|p| p.severity == Severity::Error) { Vec::new() } else { rules }
+        let Ok(text) = std::fs::read_to_string(self.copy_of(path)) else {
+            return Vec::new();
+        };
+        let (rules, problems) = read_rules(&SourceFile {
+            path: path.to_owned(),
+            shown: path.to_owned(),
+            text,
+        });
+        if problems.iter().any(|p| p.severity == Severity::Error) {
+            Vec::new()
+        } else {
+            rules
+        }
     }
 }
 
@@ -159,7 +223,9 @@ fn read_lossy(path: &Path) -> std::io::Result<String> {
 const DEPTH_MAX: usize = 16;
 
 fn walk(root: &Path, dir: &Path, depth: usize, texts: &mut BTreeMap<String, String>) {
-    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return;
+    };
     for entry in entries.flatten() {
         let (path, name) = (entry.path(), entry.file_name());
         // Hidden names are editors' temporary files and the inner folders of mounted ConfigMaps.
@@ -180,24 +246,40 @@ fn walk(root: &Path, dir: &Path, depth: usize, texts: &mut BTreeMap<String, Stri
 
 fn resolve(root: &Path, secret: &SecretRef) -> Result<String, String> {
     match secret {
-        SecretRef::Env(name) => std::env::var(name).map_err(|_| format!("the environment variable {name} is not set")),
+        SecretRef::Env(name) => {
+            std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))
+        }
         SecretRef::File(path) => {
             let path = root.join(path);
-            std::fs::read_to_string(&path).map(|t| t.trim_end().to_owned()).map_err(|e| format!("{}: {e}", path.display()))
+            std::fs::read_to_string(&path)
+                .map(|t| t.trim_end().to_owned())
+                .map_err(|e| format!("{}: {e}", path.display()))
         }
     }
 }
 
 /// Watches until the process ends: hints from the system, and a slow look at every file for what hints miss. `changed`
 /// is called from its own thread after each load that found a change.
-pub fn watch(mut loader: Loader, reload: std::sync::mpsc::Receiver<()>, hint: std::sync::mpsc::Sender<()>, mut changed: impl FnMut(Loaded) + Send + 'static) {
+pub fn watch(
+    mut loader: Loader,
+    reload: std::sync::mpsc::Receiver<()>,
+    hint: std::sync::mpsc::Sender<()>,
+    mut changed: impl FnMut(Loaded) + Send + 'static,
+) {
     let places = loader.places.clone();
     std::thread::spawn(move || {
-        let mut watcher = notify::recommended_watcher(move |_| drop(hint.send(()))).ok();
+        let mut watcher = notify::recommended_watcher(move |_| {
+            let _ = hint.send(());
+        })
+        .ok();
         loop {
             // Again each time: a folder may have been removed and made anew.
             if let Some(w) = &mut watcher {
-                let config = places.config.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let config = places
+                    .config
+                    .parent()
+                    .filter(|p| !p.as_os_str().is_empty())
+                    .unwrap_or(Path::new("."));
                 let _ = notify::Watcher::watch(w, &places.alerts, notify::RecursiveMode::Recursive);
                 let _ = notify::Watcher::watch(w, config, notify::RecursiveMode::NonRecursive);
             }

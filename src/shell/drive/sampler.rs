@@ -61,12 +61,19 @@ impl Sampler {
         let mut retained_at = Timestamp::default();
         while let Ok(first) = self.inbox.recv() {
             let now = self.clock.now();
-            let mut group = Admitted { new: std::mem::take(&mut new), ..Admitted::default() };
+            let mut group = Admitted {
+                new: std::mem::take(&mut new),
+                ..Admitted::default()
+            };
             let mut waiting: Vec<Waiting> = Vec::new();
             let mut next = Some(first);
             while let Some(submit) = next {
                 self.admit(now, submit, &mut group, &mut waiting);
-                next = if group.samples.len() < RECORD_SAMPLES_MAX { self.inbox.try_recv().ok() } else { None };
+                next = if group.samples.len() < RECORD_SAMPLES_MAX {
+                    self.inbox.try_recv().ok()
+                } else {
+                    None
+                };
             }
             match self.write(&group) {
                 Ok(()) => self.acknowledge(group, waiting),
@@ -91,11 +98,19 @@ impl Sampler {
         }
     }
 
-    fn admit(&mut self, now: Timestamp, submit: Submit, group: &mut Admitted, waiting: &mut Vec<Waiting>) {
+    fn admit(
+        &mut self,
+        now: Timestamp,
+        submit: Submit,
+        group: &mut Admitted,
+        waiting: &mut Vec<Waiting>,
+    ) {
         let before = self.intake.repeated_total;
         let refused = self.intake.admit(now, &submit.batch, group);
         let accepted = submit.batch.items.len() - refused.len();
-        self.status.repeated_total.fetch_add(self.intake.repeated_total - before, Ordering::Relaxed);
+        self.status
+            .repeated_total
+            .fetch_add(self.intake.repeated_total - before, Ordering::Relaxed);
         for (_, why) in &refused {
             let slot = match why {
                 Refusal::Late => 0,
@@ -111,11 +126,28 @@ impl Sampler {
         if group.samples.is_empty() {
             return Ok(());
         }
-        let samples: Vec<Sample> = group.samples.iter().map(|s| Sample { series: s.series, ts: s.ts.ms(), value: s.value }).collect();
+        let samples: Vec<Sample> = group
+            .samples
+            .iter()
+            .map(|s| Sample {
+                series: s.series,
+                ts: s.ts.ms(),
+                value: s.value,
+            })
+            .collect();
         let mut payload = Vec::new();
-        let segment = self.log.reserve(64 + group.ids.len() * 16 + samples.len() * 24)?;
+        let segment = self
+            .log
+            .reserve(64 + group.ids.len() * 16 + samples.len() * 24)?;
         let intake = &self.intake;
-        self.encoder.encode(segment, group.at, &group.ids, &samples, |n| intake.key(n).map_or(&[][..], SeriesKey::bytes), &mut payload);
+        self.encoder.encode(
+            segment,
+            group.at,
+            &group.ids,
+            &samples,
+            |n| intake.key(n).map_or(&[][..], SeriesKey::bytes),
+            &mut payload,
+        );
         self.log.append(KIND_SAMPLES, &payload)?;
         self.log.commit()?;
         Ok(())
@@ -126,8 +158,12 @@ impl Sampler {
             tracing::info!("Sample log written again.");
         }
         let count = group.samples.len();
-        self.status.samples_total.fetch_add(count as u64, Ordering::Relaxed);
-        self.status.queued_samples.fetch_add(count, Ordering::Relaxed);
+        self.status
+            .samples_total
+            .fetch_add(count as u64, Ordering::Relaxed);
+        self.status
+            .queued_samples
+            .fetch_add(count, Ordering::Relaxed);
         let _ = self.engine.send(Message::Input(Input::Samples(group)));
         for (reply, pushed) in waiting {
             let _ = reply.send(Ok(pushed));
