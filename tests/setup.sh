@@ -5,6 +5,20 @@ set -eu
 cd "$(dirname "$0")/.."
 tools="${OPS_TEST_TOOLS:-target/test-tools}"
 mkdir -p "$tools"
+
+# Debian packages: promtool for our /metrics, Python for the SMTP server.
+missing=""
+command -v promtool >/dev/null 2>&1 || missing="$missing prometheus"
+python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing="$missing python3 python3-venv"
+command -v openssl >/dev/null 2>&1 || missing="$missing openssl"
+if [ -n "$missing" ]; then
+    sudo=""
+    [ "$(id -u)" = 0 ] || sudo="sudo"
+    $sudo apt-get update -qq
+    # shellcheck disable=SC2086 # a list of names
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
+
 if [ ! -x "$tools/python/bin/python" ]; then
     python3 -m venv "$tools/python"
 fi

@@ -1,4 +1,6 @@
 //! Everything that is tested from outside, in one binary so that it is linked once.
 
+mod crash;
 mod exec;
+mod house;
 mod tell;

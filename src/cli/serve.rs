@@ -1,0 +1,155 @@
+//! `ops serve`: the engine with everything around it.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, RwLock, mpsc};
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::api::{self, Api};
+use crate::cli::{Flags, LogFormat, Options, options};
+use crate::engine::Input;
+use crate::engine::state::State;
+use crate::engine::transcript;
+use crate::model::time::Duration;
+use crate::shell::deliver::Deliver;
+use crate::shell::drive::Handle;
+use crate::shell::drive::start::Start;
+use crate::shell::load::{Loaded, Loader, Places, watch};
+
+/// Runs until SIGTERM or Ctrl-C.
+pub fn run(flags: &Flags) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(async {
+            match Server::start(flags, std::env::current_dir().unwrap_or_default()).await {
+                Ok(server) => server.until_stopped().await,
+                Err(error) => {
+                    eprintln!("error: {error}");
+                    ExitCode::FAILURE
+                }
+            }
+        }),
+        Err(error) => {
+            eprintln!("error: no runtime: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A running engine with its API.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The door to its threads.
+    pub handle: Handle,
+    listener: TcpListener,
+    api: Api,
+    reload: mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+/// Refuses to be reachable from elsewhere without tokens.
+fn check_exposure(address: SocketAddr, loaded: &Loaded) -> Result<(), String> {
+    if address.ip().is_loopback() || !loaded.settings.tokens.is_empty() {
+        return Ok(());
+    }
+    Err(format!("listening on {address} would let everyone on the network push metrics and run heals: set `auth.tokens` in ops.yaml, or listen on 127.0.0.1"))
+}
+
+impl Server {
+    /// Loads, folds the logs, starts the threads and binds the address.
+    ///
+    /// # Errors
+    /// A sentence for the person who starts it.
+    pub async fn start(flags: &Flags, root: PathBuf) -> Result<Server, String> {
+        let config = flags.config.clone().unwrap_or_else(|| root.join("ops.yaml"));
+        let first = Places { config: config.clone(), root: root.clone(), alerts: root.join("alerts"), data: root.join("data") };
+        let settings = Loader::new(first).load().map(|l| l.settings).unwrap_or_default();
+        let Options { listen, data, alerts, runbooks, tick, retention, log_format, .. } = options(flags, &settings)?;
+        let (data, alerts, runbooks) = (root.join(data), root.join(alerts), root.join(runbooks));
+        std::fs::create_dir_all(&data).map_err(|e| format!("the data folder {}: {e}", data.display()))?;
+        let mut loader = Loader::new(Places { config, root: root.clone(), alerts, data: data.clone() });
+        let current: Arc<RwLock<Loaded>> = loader.current();
+        let loaded = loader.load().unwrap_or_default();
+        report(&loaded);
+
+        let address = listen.to_socket_addrs().ok().and_then(|mut a| a.next()).ok_or_else(|| format!("`{listen}` is no address to listen on: write host:port"))?;
+        check_exposure(address, &loaded)?;
+        let listener = TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
+        let address = listener.local_addr().map_err(|e| e.to_string())?;
+
+        let start = Start { data: &data, policy: loaded.policy.clone(), tick, retention };
+        let ready = start.open().map_err(|e| format!("the data folder {}: {e}", data.display()))?;
+        let handle = ready.handle();
+        let deliver = Deliver { handle: handle.clone(), loaded: current.clone(), root, data: data.clone(), url: format!("http://{address}") };
+        let runtime = tokio::runtime::Handle::current();
+        let thread = ready.go(move |effect| {
+            let _inside = runtime.enter();
+            deliver.carry(effect);
+        });
+        if log_format == LogFormat::Text {
+            print_transcript(&handle).await;
+        }
+        let (reload, reloads) = mpsc::channel();
+        let engine = handle.clone();
+        watch(loader, reloads, reload.clone(), move |loaded| {
+            report(&loaded);
+            engine.tell(Input::Policy(loaded.policy.clone()));
+        });
+        let api = Api { handle: handle.clone(), loaded: current, reload: reload.clone(), data, runbooks };
+        Ok(Server { address, handle, listener, api, reload, thread })
+    }
+
+    /// Serves until SIGTERM or Ctrl-C, then stops in order: no new requests, commit, snapshot.
+    pub async fn until_stopped(self) -> ExitCode {
+        let (Ok(mut term), Ok(mut hup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) else {
+            eprintln!("error: signals cannot be caught");
+            return ExitCode::FAILURE;
+        };
+        tracing::info!(address = %self.address, "Listening.");
+        let reload = self.reload.clone();
+        let shutdown = async move {
+            loop {
+                tokio::select! {
+                    _ = term.recv() => return,
+                    _ = tokio::signal::ctrl_c() => return,
+                    _ = hup.recv() => drop(reload.send(()).is_ok()),
+                }
+            }
+        };
+        api::serve(self.listener, api::router(self.api), shutdown).await;
+        let stopping = self.handle.stop();
+        if tokio::time::timeout(Duration::from_secs(10).std(), stopping).await.is_err() {
+            tracing::warn!("The engine did not stop in time; its logs are complete all the same.");
+            return ExitCode::FAILURE;
+        }
+        let _ = self.thread.join();
+        tracing::info!("Stopped.");
+        ExitCode::SUCCESS
+    }
+}
+
+fn report(loaded: &Loaded) {
+    for (problem, _) in &loaded.problems.0 {
+        tracing::warn!(code = problem.code, "{}", problem.brief());
+    }
+    tracing::info!(rules = loaded.policy.rules.len(), problems = loaded.problems.0.len(), "Rules loaded.");
+}
+
+/// The story on standard output, one line for each thing that a person would want to know.
+async fn print_transcript(handle: &Handle) {
+    let mut entries = handle.entries();
+    let mut state: State = handle.ask(|view| view.state.clone()).await.unwrap_or_default();
+    tokio::spawn(async move {
+        while let Ok(entry) = entries.recv().await {
+            for event in &entry.events {
+                state.apply_one(entry.at, event);
+                if let Some(line) = transcript::banner(event, &state) {
+                    println!("{}  {line}", entry.at.clock());
+                }
+            }
+        }
+    });
+}
