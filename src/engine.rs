@@ -21,6 +21,7 @@ pub mod rule;
 pub mod series;
 pub mod state;
 pub mod template;
+pub mod transcript;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
