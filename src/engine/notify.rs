@@ -95,6 +95,10 @@ impl Engine {
                 }
             }
         }
+        if muted_by.is_empty() && !loud {
+            // Nothing fires any more; a script that is still at work keeps it open.
+            return Decision::Nothing;
+        }
         if !loud {
             let ids: Vec<String> = muted_by.iter().map(|id| format!("#{id}")).collect();
             return Decision::Hold(format!("muted by silence {}", ids.join(", ")));
@@ -157,6 +161,7 @@ impl Engine {
             .about
             .notify
             .iter()
+            .filter(|receiver| kind != PageKind::Repeat || !self.waits(id, receiver))
             .map(|receiver| self.page(incident, kind, receiver))
             .collect();
         for page in pages {
@@ -165,6 +170,14 @@ impl Engine {
                 fallback_for: None,
             });
         }
+    }
+
+    /// Whether a page about the incident is still on its way to the receiver: repeating it would only make a pile.
+    fn waits(&self, incident: u64, receiver: &str) -> bool {
+        self.state
+            .outbox
+            .values()
+            .any(|o| o.page.incident == incident && o.page.receiver == receiver)
     }
 
     /// Exactly one closing message to each receiver that was told, or may have been.
@@ -398,7 +411,7 @@ impl Engine {
             verdict,
             next,
         });
-        if refused && !out.fallback_told {
+        if refused && !over && !out.fallback_told {
             self.tell_fallback(&out);
         }
         if over && certain_no && !out.maybe_told {

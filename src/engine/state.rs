@@ -97,6 +97,8 @@ pub struct Member {
     pub alert: Alert,
     /// When it was resolved.
     pub resolved_at: Option<Timestamp>,
+    /// Why it was resolved.
+    pub cause: Option<Cause>,
     /// Whether a page named it.
     pub told: bool,
 }
@@ -264,7 +266,6 @@ mod pairs {
 impl State {
     /// Takes in what happened. The only way in which anything here changes.
     pub fn apply(&mut self, entry: &Entry) {
-        self.at = self.at.max(entry.at);
         for event in &entry.events {
             self.apply_one(entry.at, event);
         }
@@ -277,6 +278,7 @@ impl State {
 
     /// One event of an entry that is being made.
     pub fn apply_one(&mut self, at: Timestamp, event: &Event) {
+        self.at = self.at.max(at);
         match event {
             Event::AlertBegan { key, labels, value } => {
                 let alert = Alert {
@@ -308,11 +310,22 @@ impl State {
             }
             Event::AlertAgain { key } => self.set_alert(key, |a| a.phase = Phase::Firing),
             Event::AlertLost { key } => self.set_alert(key, |a| a.lost_since = Some(at)),
-            Event::AlertHeard { key } => self.set_alert(key, |a| a.lost_since = None),
+            Event::AlertHeard { key } => {
+                self.set_alert(key, |a| a.lost_since = None);
+                // The next loss is news again.
+                if let Some(id) = self.open.get(&key.rule).copied() {
+                    self.set_incident(id, |i| {
+                        i.silence_told &= i
+                            .alerts
+                            .values()
+                            .any(|m| m.resolved_at.is_none() && m.alert.lost_since.is_some());
+                    });
+                }
+            }
             Event::AlertResolved {
                 key,
                 value,
-                cause: _,
+                cause,
             } => {
                 if let Some(mut alert) = self.alerts.remove(key) {
                     alert.value = value.unwrap_or(alert.value);
@@ -322,7 +335,8 @@ impl State {
                         .and_then(|id| self.incidents.get_mut(id))
                         .and_then(|i| i.alerts.get_mut(&key.series))
                     {
-                        (member.alert, member.resolved_at) = (alert, Some(at));
+                        (member.alert, member.resolved_at, member.cause) =
+                            (alert, Some(at), Some(*cause));
                     }
                 }
             }
@@ -424,6 +438,7 @@ impl State {
                 Member {
                     alert: alert.clone(),
                     resolved_at: None,
+                    cause: None,
                     told,
                 },
             );
@@ -542,6 +557,13 @@ impl State {
                     Verdict::Retry { why, .. } | Verdict::Refused { why } => {
                         o.trouble = Some(why.clone())
                     }
+                }
+                // An earlier attempt may have been accepted: then the end is owed as well.
+                if next.is_none()
+                    && o.maybe_told
+                    && let Some(i) = self.incidents.get_mut(&o.page.incident)
+                {
+                    i.told.entry(o.page.receiver.clone()).or_insert(at);
                 }
                 match next {
                     Some(next) => o.next = *next,
