@@ -130,6 +130,10 @@ impl Engine {
             return;
         };
         match outcome {
+            // Nothing fires any more, so no step will follow; what the script left behind is still to be looked at.
+            Outcome::Failed | Outcome::TimedOut if !self.fires_still(incident) => {
+                self.exhaust(incident, &target, outcome.words().to_owned())
+            }
             Outcome::Healed
             | Outcome::NoEffect
             | Outcome::Failed
@@ -141,6 +145,11 @@ impl Engine {
                 self.exhaust(incident, &target, outcome.words().to_owned())
             }
         }
+    }
+
+    fn fires_still(&self, incident: u64) -> bool {
+        let incident = self.state.incidents.get(&incident);
+        incident.is_some_and(|i| i.alerts.values().any(|m| m.resolved_at.is_none()))
     }
 
     /// No further step: a person is needed, whatever the incident's page said so far.
@@ -342,10 +351,11 @@ impl Engine {
     fn guard(&self, terms: &Terms, plan: &Plan, target: &str, alert: &Alert) -> Option<String> {
         let switch = &self.state.switch;
         if !switch.on {
-            return Some(format!(
-                "heals are switched off by {}: {}",
-                switch.by, switch.reason
-            ));
+            let by = format!("heals are switched off by {}", switch.by);
+            return Some(match switch.reason.as_str() {
+                "" => by,
+                reason => format!("{by}: {reason}"),
+            });
         }
         if target.is_empty() {
             return Some(

@@ -16,6 +16,7 @@ use crate::engine::limits::{
     CLOSING_TTL, JOIN_INTERVAL, PAGE_BACKOFF_MAX, PAGE_BACKOFF_MIN, PAGE_BUDGET,
     PAGES_IN_FLIGHT_MAX, REPEAT_DEFAULT, SILENT_AFTER,
 };
+use crate::engine::rule::value;
 use crate::engine::state::{Incident, Outgoing};
 use crate::engine::{Effect, Engine};
 use crate::model::labels::Labels;
@@ -225,9 +226,10 @@ impl Engine {
                 .iter()
                 .filter_map(|j| self.series.get(j.series))
                 .find(|s| s.key().to_string() == series)?;
-            found
-                .window(self.now - rule.window, self.now)
-                .aggregate(rule.condition.shown())
+            value(
+                found.window(self.now - rule.window, self.now),
+                rule.condition.shown(),
+            )
         };
         let mut alerts: Vec<PageAlert> = incident
             .alerts
@@ -313,9 +315,9 @@ impl Engine {
 
     /// Sends what is due: the oldest page of each incident and receiver, a bounded number to each receiver at once.
     pub(super) fn send_pages(&mut self) {
+        self.turn_to_fallbacks();
         let mut in_flight: BTreeMap<&str, usize> = BTreeMap::new();
         let mut heads: BTreeMap<(u64, &str), &Outgoing> = BTreeMap::new();
-        let mut late = Vec::new();
         for out in self.state.outbox.values() {
             *in_flight.entry(&out.page.receiver).or_default() += usize::from(out.in_flight);
             let head = heads
@@ -323,10 +325,6 @@ impl Engine {
                 .or_insert(out);
             if (out.queued_at, out.page.kind) < (head.queued_at, head.page.kind) {
                 *head = out;
-            }
-            if !out.fallback_told && self.now.since(out.queued_at) >= PAGE_BUDGET && !out.in_flight
-            {
-                late.push(out.clone());
             }
         }
         let mut due: Vec<&Outgoing> = heads
@@ -349,6 +347,20 @@ impl Engine {
             });
             self.behind.push(Effect::Page(Box::new(page), attempt));
         }
+    }
+
+    /// Pages that nobody accepted for long go to the fallback as well.
+    fn turn_to_fallbacks(&mut self) {
+        let late: Vec<Outgoing> = self
+            .state
+            .outbox
+            .values()
+            .filter(|o| {
+                let waited = self.now.since(o.queued_at) >= PAGE_BUDGET;
+                waited && !o.fallback_told && !o.in_flight
+            })
+            .cloned()
+            .collect();
         for out in late {
             self.tell_fallback(&out);
         }

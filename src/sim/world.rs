@@ -109,8 +109,12 @@ pub struct World {
     pub faults: Vec<String>,
     /// One line for each event.
     pub transcript: Vec<String>,
+    /// Whether the transcript is written.
+    pub talks: bool,
     /// The event log: one JSON object for each entry.
     pub log: Vec<String>,
+    /// The same, as it was before it was written.
+    pub entries: Vec<Entry>,
     /// How deliveries and scripts under way meet a restart.
     pub crash: Crash,
     tick: Duration,
@@ -119,7 +123,7 @@ pub struct World {
     engine: Engine,
     policy: Arc<Policy>,
     samples: Vec<SampleRecord>,
-    feeds: BTreeMap<String, Feed>,
+    feeds: BTreeMap<Vec<u8>, Feed>,
     due: BTreeMap<(Timestamp, u64), Due>,
     sequence: u64,
     keys: BTreeSet<String>,
@@ -138,7 +142,9 @@ impl World {
             started: Vec::new(),
             faults: Vec::new(),
             transcript: Vec::new(),
+            talks: true,
             log: Vec::new(),
+            entries: Vec::new(),
             crash: Crash::Hard,
             tick,
             next_tick: Timestamp::default() + tick,
@@ -188,8 +194,7 @@ impl World {
             until: self.now + lasts,
             next: self.now,
         };
-        self.feeds
-            .insert(String::from_utf8_lossy(series.bytes()).into_owned(), feed);
+        self.feeds.insert(series.bytes().to_vec(), feed);
     }
 
     /// Lives until `end`, that instant included.
@@ -234,7 +239,7 @@ impl World {
             }
             feed.next = feed.next + feed.every;
             let start = batch.keys.len() as u32;
-            batch.keys.extend_from_slice(key.as_bytes());
+            batch.keys.extend_from_slice(key);
             batch.items.push(Item {
                 index,
                 key: start..batch.keys.len() as u32,
@@ -281,7 +286,7 @@ impl World {
             }
             Due::Set(metric, value) => {
                 for (key, feed) in &mut self.feeds {
-                    if SeriesKey::from_canonical(key.as_bytes()).metric() == metric {
+                    if SeriesKey::from_canonical(key).metric() == metric {
                         feed.value = value;
                     }
                 }
@@ -307,9 +312,11 @@ impl World {
     }
 
     fn record(&mut self, entry: &Entry) {
-        for event in &entry.events {
+        self.entries.push(entry.clone());
+        for event in entry.events.iter().filter(|_| self.talks) {
             if let Some(words) = transcript::words(event, self.engine.view().state) {
-                self.say(&words);
+                self.transcript
+                    .push(format!("{}  {words}", self.now.clock()));
             }
         }
         match serde_json::to_string(entry) {
@@ -318,11 +325,6 @@ impl World {
                 .faults
                 .push(format!("an entry is not writable: {error}")),
         }
-    }
-
-    fn say(&mut self, words: &str) {
-        self.transcript
-            .push(format!("{}  {words}", self.now.clock()));
     }
 
     fn later(&mut self, after: Duration, due: Due) {
@@ -471,8 +473,19 @@ impl World {
         }
         let after = serde_json::to_string(self.engine.view().state).unwrap_or_default();
         if before != after {
+            let at = before
+                .bytes()
+                .zip(after.bytes())
+                .take_while(|(a, b)| a == b)
+                .count();
+            let part = |s: &str| {
+                let bytes: Vec<u8> = s.bytes().skip(at.saturating_sub(100)).take(200).collect();
+                String::from_utf8_lossy(&bytes).into_owned()
+            };
             self.faults.push(format!(
-                "a restart changed the state\nbefore {before}\nafter  {after}"
+                "a restart changed the state\nbefore …{}…\nafter  …{}…",
+                part(&before),
+                part(&after)
             ));
         }
         self.engine.handle(self.now, Input::Policy(self.policy.clone()));
@@ -480,7 +493,7 @@ impl World {
         self.drain();
     }
 
-    /// Like [`World::give`] for a tick at once, but the world ends after the record and before its effects leave.
+    /// A tick at once whose record is durable, and none of whose effects leaves: the worst moment to die.
     pub fn tick_and_die(&mut self) {
         self.next_tick = self.now + self.tick;
         self.engine.handle(self.now, Input::Tick);
