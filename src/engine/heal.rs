@@ -302,11 +302,9 @@ impl Engine {
                 continue;
             }
             let attempt = plan.attempts + 1;
+            // Given once: a place among the targets would move when another one joins, and two runs would share an id.
             let number = self.state.incidents.get(&id).map_or(0, |i| {
-                i.plans
-                    .keys()
-                    .position(|t| *t == target)
-                    .unwrap_or(i.plans.len())
+                i.plans.get(&target).map_or(i.plans.len(), |p| p.number)
             });
             let args = step
                 .args

@@ -117,6 +117,8 @@ pub struct Acked {
 /// How far the heal of one target is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
+    /// Its number within the incident, from 0, in order of first sight: it goes into the ids of runs.
+    pub number: usize,
     /// The next step, from 0.
     pub step: usize,
     /// Attempts of that step so far.
@@ -419,7 +421,11 @@ impl State {
 
     fn set_plan(&mut self, incident: u64, target: &str, change: impl FnOnce(&mut Plan)) {
         self.set_incident(incident, |i| {
-            change(i.plans.entry(target.to_owned()).or_default())
+            let number = i.plans.len();
+            change(i.plans.entry(target.to_owned()).or_insert_with(|| Plan {
+                number,
+                ..Plan::default()
+            }))
         });
     }
 

@@ -21,7 +21,9 @@ struct Dice(u64);
 impl Dice {
     fn new(seed: u64) -> Self {
         let mut dice = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        (0..4).for_each(|_| drop(dice.roll(2)));
+        for _ in 0..4 {
+            dice.roll(2);
+        }
         dice
     }
     fn roll(&mut self, below: u64) -> u64 {
@@ -80,8 +82,8 @@ fn a_policy(dice: &mut Dice, scale: u64) -> Arc<Policy> {
             .map(|s| (*s).to_owned())
             .collect();
         if dice.roll(3) > 0 {
-            let scripts: &[&str] = dice.one(&[&["one.sh"] as &[&str], &["one.sh", "two.sh"]]);
-            let mut h = rules::heal(scripts);
+            let scripts = dice.one(&[vec!["one.sh"], vec!["one.sh", "two.sh"]]).clone();
+            let mut h = rules::heal(&scripts);
             h.target = dice.one(&[None, Some("host".to_owned())]).clone();
             h.settle = dice.secs(&[0, 2], scale);
             h.within = dice.secs(&[4, 10], scale);
@@ -166,7 +168,8 @@ fn a_command(dice: &mut Dice, scale: u64) -> Command {
             note: String::new(),
         },
         2 => Command::Silence {
-            matchers: parse_matchers(dice.one(&["alertname=a", "host=x", "host=~\".*\""])).unwrap(),
+            matchers: parse_matchers(dice.one::<&str>(&["alertname=a", "host=x", "host=~\".+\""]))
+                .unwrap(),
             lasts: dice.secs(&[3, 20], scale),
             by,
             comment: String::new(),

@@ -46,17 +46,25 @@ fn sim_a_gentle_restart_anywhere_changes_nothing() {
     for (path, text) in files() {
         let scenario = Scenario::parse(&text).unwrap();
         for every in [1, 7] {
-            let mut n = 0;
-            let world = play(&scenario, &mut |world| {
-                n += 1;
-                if n % every == 0 && world.log.len() < 400 {
-                    world.crash = Crash::Gentle;
-                    world.restart();
-                }
+            let life = |cut: fn(&mut World)| {
+                let mut n = 0;
+                let world = play(&scenario, &mut |world| {
+                    n += 1;
+                    if n % every == 0 {
+                        cut(world);
+                    }
+                });
+                assert_eq!(world.faults, [""; 0], "{}", path.display());
+                let story = world.transcript.iter();
+                let told = story.filter(|l| !l.contains("  policy  "));
+                told.cloned().collect::<Vec<_>>().join("\n")
+            };
+            let restarted = life(|world| {
+                world.crash = Crash::Gentle;
+                world.restart();
             });
-            let place = format!("{}, a restart every {every} steps", path.display());
-            assert_eq!(world.faults, [""; 0], "{place}");
-            assert_eq!(world.transcript.join("\n") + "\n", scenario.expected, "{place}");
+            let place = format!("{}, every {every} steps", path.display());
+            assert_eq!(restarted, life(World::reload_same), "{place}");
         }
     }
 }
