@@ -250,10 +250,10 @@ impl Engine {
         let name = format!("{kind:?}").to_lowercase();
         Page {
             key: format!(
-                "ops-{:x}-{}-{name}-{:x}-{:016x}",
+                "ops-{:x}-{}-{name}-{}-{:016x}",
                 incident.opened_at.ms(),
                 incident.id,
-                self.now.ms(),
+                self.state.pages,
                 xxh3_64(receiver.as_bytes())
             ),
             incident: incident.id,

@@ -220,6 +220,8 @@ pub struct State {
     pub incident_last: u64,
     /// Pages on their way, by key.
     pub outbox: BTreeMap<String, Outgoing>,
+    /// How many pages were ever queued: it goes into their keys.
+    pub pages: u64,
     /// When a page about each rule was last queued.
     #[serde(with = "pairs")]
     pub paged: BTreeMap<RuleId, Timestamp>,
@@ -511,6 +513,7 @@ impl State {
     fn apply_page(&mut self, at: Timestamp, event: &Event) {
         match event {
             Event::PageQueued { page, fallback_for } => {
+                self.pages += 1;
                 if let Some(i) = self.incidents.get_mut(&page.incident) {
                     i.held = None;
                     if page.kind != PageKind::Closed && fallback_for.is_none() {
