@@ -130,26 +130,40 @@ impl Engine {
             return;
         };
         match outcome {
-            // Nothing fires any more, so no step will follow; what the script left behind is still to be looked at.
-            Outcome::Failed | Outcome::TimedOut if !self.fires_still(incident) => {
-                self.exhaust(incident, &target, outcome.words().to_owned())
+            Outcome::Healed => {}
+            // The target recovered, or the rule was edited and knows it no more: no step will follow, and what the
+            // script left behind is still to be looked at.
+            Outcome::NoEffect | Outcome::Failed | Outcome::TimedOut => {
+                if !self.fires_still(incident, Some(&target)) {
+                    self.exhaust(incident, &target, outcome.words().to_owned());
+                }
             }
-            Outcome::Healed
-            | Outcome::NoEffect
-            | Outcome::Failed
-            | Outcome::TimedOut
-            | Outcome::NotStarted
-            | Outcome::NotApplicable
-            | Outcome::Busy => {}
+            Outcome::NotStarted | Outcome::NotApplicable | Outcome::Busy => {
+                let elsewhere = self.fires_still(incident, None);
+                if elsewhere && !self.fires_still(incident, Some(&target)) {
+                    self.exhaust(incident, &target, outcome.words().to_owned());
+                }
+            }
             Outcome::Worse | Outcome::Unverifiable | Outcome::Unknown | Outcome::Refused => {
                 self.exhaust(incident, &target, outcome.words().to_owned())
             }
         }
     }
 
-    fn fires_still(&self, incident: u64) -> bool {
-        let incident = self.state.incidents.get(&incident);
-        incident.is_some_and(|i| i.alerts.values().any(|m| m.resolved_at.is_none()))
+    /// Whether an incident's alert still fires, on that target or on any.
+    fn fires_still(&self, incident: u64, target: Option<&str>) -> bool {
+        let Some(incident) = self.state.incidents.get(&incident) else {
+            return false;
+        };
+        let rule = self.book.rule(&incident.rule).map(|(r, _)| r);
+        let heal = rule.and_then(|r| r.heal.as_ref().map(|h| (r, h)));
+        let hit = |alert: &Alert| match (target, heal) {
+            (None, _) => true,
+            (Some(target), Some((rule, heal))) => target_of(heal, rule, alert) == target,
+            (Some(_), None) => false,
+        };
+        let mut firing = incident.alerts.values().filter(|m| m.resolved_at.is_none());
+        firing.any(|m| hit(&m.alert))
     }
 
     /// No further step: a person is needed, whatever the incident's page said so far.
