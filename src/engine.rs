@@ -220,11 +220,10 @@ impl Engine {
             self.effects.push_back(Effect::Record(entry));
         }
         if !self.resumed {
-            self.left
-                .extend(self.behind.iter().filter_map(|e| match e {
-                    Effect::Page(page, _) => Some(page.key.clone()),
-                    Effect::Record(_) | Effect::Start(_) | Effect::Adopt(_) => None,
-                }));
+            self.left.extend(self.behind.iter().filter_map(|e| match e {
+                Effect::Page(page, _) => Some(page.key.clone()),
+                Effect::Record(_) | Effect::Start(_) | Effect::Adopt(_) => None,
+            }));
         }
         self.effects.extend(self.behind.drain(..));
     }

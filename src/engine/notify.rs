@@ -70,6 +70,9 @@ impl Engine {
                 "the rule names nobody and there is no default receiver".to_owned(),
             );
         }
+        // An alert is lost when its window is empty: its series was last heard a window before.
+        let rule = self.book.rule(&incident.rule);
+        let window = rule.map_or(Duration::ZERO, |(r, _)| r.window);
         let mut muted_by = BTreeSet::new();
         let (mut loud, mut fresh, mut silent) = (false, false, false);
         for (_, member) in incident
@@ -92,7 +95,7 @@ impl Engine {
                     silent |= member
                         .alert
                         .lost_since
-                        .is_some_and(|t| self.now.since(t) >= SILENT_AFTER);
+                        .is_some_and(|t| self.now.since(t - window) >= SILENT_AFTER);
                 }
             }
         }

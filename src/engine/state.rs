@@ -326,11 +326,7 @@ impl State {
                     });
                 }
             }
-            Event::AlertResolved {
-                key,
-                value,
-                cause,
-            } => {
+            Event::AlertResolved { key, value, cause } => {
                 if let Some(mut alert) = self.alerts.remove(key) {
                     alert.value = value.unwrap_or(alert.value);
                     if let Some(member) = self

@@ -41,14 +41,19 @@ impl PageKind {
 /// What happened, in one line without its time; `None` for what interests nobody who was not there.
 pub fn words(event: &Event, state: &State) -> Option<String> {
     let (verb, rest) = match event {
-        Event::AlertBegan { key, value, .. } => ("began", format!("{}  {value}", key.series)),
+        Event::AlertBegan { key, value, .. } => {
+            ("began", format!("{}  {}", key.series, number(*value)))
+        }
         Event::AlertCalmed { key } => ("calmed", key.series.clone()),
         Event::AlertFired { key, value, .. } => {
             let condition = state
                 .open_incident(&key.rule)
                 .map(|i| format!(" ({})", i.about.condition))
                 .unwrap_or_default();
-            ("fired", format!("{}  {value}{condition}", key.series))
+            (
+                "fired",
+                format!("{}  {}{condition}", key.series, number(*value)),
+            )
         }
         Event::AlertKept { key } => ("kept", format!("{}  still firing for a while", key.series)),
         Event::AlertAgain { key } => ("again", key.series.clone()),
@@ -135,12 +140,7 @@ pub fn words(event: &Event, state: &State) -> Option<String> {
         } => ("no run", format!("#{incident} {target}: {why}")),
         Event::HealExited { run, end, took, .. } => (
             "exited",
-            format!(
-                "{} {} in {}",
-                script(state, run),
-                end.words(),
-                took.human()
-            ),
+            format!("{} {} in {}", script(state, run), end.words(), took.human()),
         ),
         Event::HealVerifying {
             run,
@@ -188,7 +188,11 @@ pub fn banner(event: &Event, state: &State) -> Option<String> {
     let (verb, what, then) = match event {
         Event::IncidentOpened { id, .. } => {
             let incident = state.incidents.get(id)?;
-            let first = incident.alerts.values().next().map_or(0.0, |m| m.alert.value);
+            let first = incident
+                .alerts
+                .values()
+                .next()
+                .map_or(0.0, |m| m.alert.value);
             let (metric, unit) = (&incident.about.metric, unit(&incident.about.metric));
             let threshold = incident
                 .about
@@ -224,7 +228,11 @@ pub fn banner(event: &Event, state: &State) -> Option<String> {
         }
         _ => return None,
     };
-    Some(format!("{verb:<15} {what:<41} {then}").trim_end().to_owned())
+    Some(
+        format!("{verb:<15} {what:<41} {then}")
+            .trim_end()
+            .to_owned(),
+    )
 }
 
 /// The script that healed an incident, as far as is known when it closes.
@@ -245,7 +253,7 @@ fn healed_by(incident: &Incident, state: &State) -> String {
 
 fn resolved(key: &AlertKey, cause: Cause, value: Option<f64>) -> String {
     match value {
-        Some(v) => format!("{}  {v}", key.series),
+        Some(v) => format!("{}  {}", key.series, number(v)),
         None => format!("{}  {}", key.series, cause.words()),
     }
 }
@@ -269,8 +277,12 @@ fn unit(metric: &str) -> &'static str {
     if metric.ends_with("_ms") { " ms" } else { "" }
 }
 
-/// At most three digits after the point.
+/// At most three digits after the point; the very small and the very great by their exponent.
 fn number(value: f64) -> String {
+    let size = value.abs();
+    if size >= 1e15 || (size < 1e-3 && size > 0.0) {
+        return format!("{value:.3e}");
+    }
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -308,4 +320,74 @@ fn addressee(key: &str, state: &State) -> String {
         other => other,
     };
     format!("#{id} {to} {kind}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+    use crate::model::time::Timestamp;
+
+    fn state(json: serde_json::Value) -> State {
+        let mut whole = serde_json::to_value(Engine::default().view().state).unwrap();
+        for (name, part) in json.as_object().unwrap() {
+            whole[name] = part.clone();
+        }
+        serde_json::from_value(whole).unwrap()
+    }
+
+    fn check(event: serde_json::Value, state: &State, expected: &str) {
+        let event: Event = serde_json::from_value(event).unwrap();
+        assert_eq!(banner(&event, state).as_deref(), Some(expected));
+    }
+
+    fn lab(value: f64) -> State {
+        let about = serde_json::json!({"name": "slow", "metric": "county_api_ms", "condition": "avg > 1000 over 3m",
+            "threshold": 1000.0, "runbook": null, "notify": ["oncall@opm.gov", "pager_duty"], "silence_window": null});
+        let alert = serde_json::json!({"labels": {}, "annotations": {}, "phase": {"is": "firing"}, "since": 0,
+            "value": value, "lost_since": null});
+        let incident = serde_json::json!({"id": 1, "rule": "a", "about": about, "opened_at": 0, "closed": null,
+            "acked": null, "alerts": {"county_api_ms": {"alert": alert, "resolved_at": null, "cause": null, "told": true}},
+            "told": {}, "paged_at": 0, "held": null, "silence_told": false, "plans": {}});
+        let run = serde_json::json!({"id": "r", "incident": 1, "target": "slow", "group": "g", "step": 0, "attempt": 1,
+            "script": "scripts/rollback_docket_rule.sh", "args": [], "timeout": 1000, "rule": "slow", "labels": {},
+            "value": 1580.0, "threshold": null, "fired_at": 0, "runbook": null});
+        let heal = serde_json::json!({"run": run, "claimed_at": 0, "good_since": null, "closed": null,
+            "ended": {"at": 400, "end": {"how": "exited", "code": 0}, "took": 400, "output": ""}});
+        state(serde_json::json!({"incidents": {"1": incident}, "heals": {"r": heal}}))
+    }
+
+    #[test]
+    fn a_terminal_shows_three_lines() {
+        let about = lab(1580.0).incidents[&1].about.clone();
+        check(
+            serde_json::json!({"type": "incident_opened", "id": 1, "rule": "a", "about": about}),
+            &lab(1580.0),
+            "ALERT           county_api_ms 1580 ms (threshold 1000)    paging oncall@opm.gov, pager_duty",
+        );
+        check(
+            serde_json::json!({"type": "heal_exited", "run": "r", "end": {"how": "exited", "code": 0}, "took": 400, "output": ""}),
+            &lab(1580.0),
+            "EXEC            rollback_docket_rule.sh                   success in 0.4 s",
+        );
+        check(
+            serde_json::json!({"type": "incident_closed", "id": 1, "cause": "recovered"}),
+            &lab(112.0),
+            "ALERT_RESOLVED  county_api_ms back to 112 ms              healed by rollback_docket_rule.sh",
+        );
+    }
+
+    #[test]
+    fn an_entry_without_a_state_still_reads() {
+        let judged = Event::PageJudged {
+            key: "ops-0-1-opened-0-00".to_owned(),
+            attempt: 1,
+            verdict: Verdict::Done,
+            next: Some(Timestamp::default()),
+        };
+        assert_eq!(
+            words(&judged, &State::default()).as_deref(),
+            Some("told      #1 ? opened")
+        );
+    }
 }

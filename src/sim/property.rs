@@ -73,7 +73,12 @@ fn a_policy(dice: &mut Dice, scale: u64) -> Arc<Policy> {
         let mut r = rules::rule(metric, metric, dice.one(&[3, 6]) * scale, 100.0);
         r.for_ = dice.secs(&[0, 0, 2, 5], scale);
         r.keep_firing_for = dice.secs(&[0, 0, 4], scale);
-        r.missing = *dice.one(&[Missing::Hold, Missing::Hold, Missing::Resolve, Missing::Fire]);
+        r.missing = *dice.one(&[
+            Missing::Hold,
+            Missing::Hold,
+            Missing::Resolve,
+            Missing::Fire,
+        ]);
         r.silence_window = *dice.one(&[None, Some(Duration::from_secs(15 * scale))]);
         r.resolve = dice.one(&[None, Some(rules::below(50.0))]).clone();
         r.notify = dice
@@ -82,7 +87,9 @@ fn a_policy(dice: &mut Dice, scale: u64) -> Arc<Policy> {
             .map(|s| (*s).to_owned())
             .collect();
         if dice.roll(3) > 0 {
-            let scripts = dice.one(&[vec!["one.sh"], vec!["one.sh", "two.sh"]]).clone();
+            let scripts = dice
+                .one(&[vec!["one.sh"], vec!["one.sh", "two.sh"]])
+                .clone();
             let mut h = rules::heal(&scripts);
             h.target = dice.one(&[None, Some("host".to_owned())]).clone();
             h.settle = dice.secs(&[0, 2], scale);
@@ -354,7 +361,9 @@ fn faults(world: &World) -> Vec<String> {
             .iter()
             .any(|k| k.contains(&format!("-{incident}-closed-")));
         if over && count != 1 && !refused {
-            fault(format!("{receiver} got {count} closing messages of #{incident}"));
+            fault(format!(
+                "{receiver} got {count} closing messages of #{incident}"
+            ));
         }
     }
     for (what, left) in [

@@ -97,6 +97,11 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
                 h.page_after_heal = true;
                 r.heal = Some(h);
             }
+            "heal_hosts" => {
+                let mut h = heal(&["fix.sh"]);
+                h.target = Some("host".to_owned());
+                r.heal = Some(h);
+            }
             "heal_two" => r.heal = Some(heal(&["fix.sh", "fix_more.sh"])),
             "window" => r.silence_window = Some(S(60)),
             "resolve_missing" => r.missing = Missing::Resolve,
@@ -105,6 +110,17 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
             "hysteresis_overlap" => r.resolve = Some(below(2000.0)),
             "keep" => r.keep_firing_for = S(30),
             "east" => r.selector = "county_api_ms{region=\"east\"}".parse().unwrap(),
+            "fire_for" => {
+                r.missing = Missing::Fire;
+                r.for_ = S(5);
+            }
+            "rate" => {
+                r.condition = Condition::Threshold {
+                    aggregate: Aggregate::Sum,
+                    compare: Compare::Greater,
+                    threshold: 1000.0,
+                }
+            }
             "two" => r.notify.push("pager".to_owned()),
             other => return Err(format!("no rule file {other}")),
         }

@@ -108,7 +108,9 @@ impl Scenario {
         let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
         let rest = rest.trim();
         match first {
-            "rules:" => self.rules.extend(rest.split_whitespace().map(str::to_owned)),
+            "rules:" => self
+                .rules
+                .extend(rest.split_whitespace().map(str::to_owned)),
             "tick:" => self.tick = duration(rest)?,
             "until" => self.until = duration(rest)?,
             "script" => self.steps.push((Duration::ZERO, script(rest)?)),
@@ -137,7 +139,9 @@ impl Scenario {
         loop {
             let next = world.next_at();
             let due = steps.peek().map(|(at, _)| Timestamp::default() + *at);
-            if let Some((at, step)) = steps.next_if(|_| due.is_some_and(|d| next.is_none_or(|n| d <= n))) {
+            if let Some((at, step)) =
+                steps.next_if(|_| due.is_some_and(|d| next.is_none_or(|n| d <= n)))
+            {
                 world.now = world.now.max(Timestamp::default() + *at);
                 take(&mut world, step, rules)?;
             } else {
@@ -182,7 +186,8 @@ fn take(
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    text.parse().map_err(|e: crate::model::time::DurationError| e.to_string())
+    text.parse()
+        .map_err(|e: crate::model::time::DurationError| e.to_string())
 }
 
 fn step(text: &str) -> Result<Step, String> {
@@ -230,7 +235,9 @@ fn push(text: &str) -> Result<Step, String> {
     }
     Ok(Step::Push {
         series: SeriesKey::new(&selector.metric, &labels),
-        value: value.parse().map_err(|_| format!("`{value}` is not a number"))?,
+        value: value
+            .parse()
+            .map_err(|_| format!("`{value}` is not a number"))?,
         every,
         lasts,
     })
@@ -249,7 +256,11 @@ fn receiver(text: &str) -> Result<Step, String> {
         "refuse" => Answer::Refuse,
         "unknown" => Answer::Unknown,
         "lost" => Answer::Lost,
-        other => return Err(format!("`{other}` is not ok, down, refuse, unknown or lost")),
+        other => {
+            return Err(format!(
+                "`{other}` is not ok, down, refuse, unknown or lost"
+            ));
+        }
     };
     Ok(Step::Receiver {
         name: (*name).to_owned(),
@@ -263,10 +274,15 @@ fn script(text: &str) -> Result<Step, String> {
     let [path, "exits", code, "after", takes, rest @ ..] = words.as_slice() else {
         return Err(usage.to_owned());
     };
-    let number = |v: &str| v.parse::<f64>().map_err(|_| format!("`{v}` is not a number"));
+    let number = |v: &str| {
+        v.parse::<f64>()
+            .map_err(|_| format!("`{v}` is not a number"))
+    };
     let sets = match rest {
         [] => None,
-        ["and", "sets", metric, "to", v] => Some(((*metric).to_owned(), number(v)?, Duration::ZERO)),
+        ["and", "sets", metric, "to", v] => {
+            Some(((*metric).to_owned(), number(v)?, Duration::ZERO))
+        }
         ["and", "sets", metric, "to", v, "after", d] => {
             Some(((*metric).to_owned(), number(v)?, duration(d)?))
         }
@@ -275,7 +291,9 @@ fn script(text: &str) -> Result<Step, String> {
     Ok(Step::Script {
         path: (*path).to_owned(),
         is: Script {
-            code: code.parse().map_err(|_| format!("`{code}` is not an exit code"))?,
+            code: code
+                .parse()
+                .map_err(|_| format!("`{code}` is not an exit code"))?,
             takes: duration(takes)?,
             sets,
         },
@@ -287,7 +305,10 @@ fn command(verb: &str, text: &str) -> Result<Step, String> {
         .rsplit_once("by ")
         .ok_or_else(|| format!("say who: `{verb} {text} by ann`"))?;
     let (what, by) = (what.trim(), by.trim().to_owned());
-    let id = || what.parse().map_err(|_| format!("`{what}` is not a number"));
+    let id = || {
+        what.parse()
+            .map_err(|_| format!("`{what}` is not a number"))
+    };
     Ok(Step::Command(match verb {
         "ack" => Command::Ack {
             incident: id()?,

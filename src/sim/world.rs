@@ -387,7 +387,8 @@ impl World {
 
     fn start(&mut self, run: Run) {
         if self.facts.contains_key(&run.id) {
-            self.faults.push(format!("run {} was started twice", run.id));
+            self.faults
+                .push(format!("run {} was started twice", run.id));
             return;
         }
         let busy = self.started.iter().any(|r| {
@@ -488,7 +489,8 @@ impl World {
                 part(&after)
             ));
         }
-        self.engine.handle(self.now, Input::Policy(self.policy.clone()));
+        self.engine
+            .handle(self.now, Input::Policy(self.policy.clone()));
         self.engine.resume();
         self.drain();
     }
