@@ -21,6 +21,7 @@ pub mod rule;
 pub mod series;
 pub mod state;
 pub mod template;
+pub mod transcript;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use crate::engine::intake::Admitted;
 use crate::engine::policy::Policy;
 use crate::engine::rule::Book;
 use crate::engine::series::SeriesSet;
-use crate::engine::state::State;
+use crate::engine::state::{Outgoing, State};
 use crate::model::page::{Page, Verdict};
 use crate::model::time::{Duration, Timestamp};
 
@@ -103,6 +104,9 @@ pub struct Engine {
     /// Effects that may leave once these events are durable.
     behind: Vec<Effect>,
     effects: VecDeque<Effect>,
+    /// Pages that were tried before [`Engine::resume`]: they left already.
+    left: Vec<String>,
+    resumed: bool,
 }
 
 impl Default for Engine {
@@ -123,6 +127,8 @@ impl Engine {
             events: Vec::new(),
             behind: Vec::new(),
             effects: VecDeque::new(),
+            left: Vec::new(),
+            resumed: false,
         }
     }
 
@@ -176,9 +182,12 @@ impl Engine {
     }
 
     /// After replay, once: takes up what was under way. Deliveries without a verdict are made again with the same key;
-    /// claimed runs are looked for.
+    /// claimed runs are looked for. What the first policy set going in the meantime has left already.
     pub fn resume(&mut self) {
-        for out in self.state.outbox.values().filter(|o| o.in_flight) {
+        self.resumed = true;
+        let left = std::mem::take(&mut self.left);
+        let under_way = |o: &&Outgoing| o.in_flight && !left.contains(&o.page.key);
+        for out in self.state.outbox.values().filter(under_way) {
             self.effects
                 .push_back(Effect::Page(Box::new(out.page.clone()), out.attempts));
         }
@@ -220,6 +229,12 @@ impl Engine {
                 events: std::mem::take(&mut self.events),
             };
             self.effects.push_back(Effect::Record(entry));
+        }
+        if !self.resumed {
+            self.left.extend(self.behind.iter().filter_map(|e| match e {
+                Effect::Page(page, _) => Some(page.key.clone()),
+                Effect::Record(_) | Effect::Start(_) | Effect::Adopt(_) => None,
+            }));
         }
         self.effects.extend(self.behind.drain(..));
     }

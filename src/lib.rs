@@ -11,3 +11,4 @@ pub mod journal;
 pub mod model;
 pub mod receivers;
 pub mod shell;
+pub mod sim;

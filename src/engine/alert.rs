@@ -7,7 +7,7 @@
     clippy::indexing_slicing
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::Engine;
 use crate::engine::event::{About, AlertKey, Cause, Event};
@@ -16,7 +16,7 @@ use crate::engine::rule::Judged;
 use crate::engine::series::Series;
 use crate::engine::state::Phase;
 use crate::engine::template;
-use crate::model::labels::Labels;
+use crate::model::labels::{Labels, SeriesKey};
 
 impl Engine {
     /// Judges every rule on every series it has. All edges of a tick are taken before anything is told.
@@ -44,9 +44,9 @@ impl Engine {
                     && let Some(resolve) = &rule.resolve
                 {
                     judged = match (judged, resolve.judge(window)) {
+                        (Judged::Bad(v), _) => Judged::Bad(v),
                         (Judged::NoData, _) | (_, Judged::NoData) => Judged::NoData,
-                        (Judged::Bad(v) | Judged::Good(v), Judged::Bad(_)) => Judged::Good(v),
-                        (Judged::Bad(v), Judged::Good(_)) => Judged::Bad(v),
+                        (Judged::Good(v), Judged::Bad(_)) => Judged::Good(v),
                         (Judged::Good(v), Judged::Good(_)) => {
                             if self.fires(rule, series) {
                                 Judged::Bad(v)
@@ -189,14 +189,28 @@ impl Engine {
         });
     }
 
-    /// Alerts of a rule that is gone are over.
+    /// Alerts of a rule that is gone, or that no longer picks their series, are over: nothing would judge them again.
     pub(super) fn drop_removed_rules(&mut self) {
-        let rules: BTreeSet<&RuleId> = self.book.rules.iter().map(|(r, _)| &r.id).collect();
+        let rules: BTreeMap<&RuleId, &Rule> =
+            self.book.rules.iter().map(|(r, _)| (&r.id, &**r)).collect();
+        let known: BTreeMap<String, &SeriesKey> = if self.state.alerts.is_empty() {
+            BTreeMap::new()
+        } else {
+            self.series
+                .iter()
+                .map(|(_, s)| (s.key().to_string(), s.key()))
+                .filter(|(name, _)| self.state.alerts.keys().any(|k| k.series == *name))
+                .collect()
+        };
         let gone: Vec<(AlertKey, bool)> = self
             .state
             .alerts
             .iter()
-            .filter(|(k, _)| !rules.contains(&k.rule))
+            .filter(|(k, _)| match (rules.get(&k.rule), known.get(&k.series)) {
+                (None, _) => true,
+                (Some(rule), Some(series)) => !rule.selector.matches(series),
+                (Some(_), None) => false,
+            })
             .map(|(k, a)| (k.clone(), a.is_firing()))
             .collect();
         for (key, firing) in gone {
@@ -220,14 +234,14 @@ impl Engine {
             .filter(|(_, a)| a.is_firing())
             .map(|(k, _)| k.rule.clone())
             .collect();
-        let closing: Vec<(u64, RuleId)> = self
+        let closing: Vec<u64> = self
             .state
             .open
             .iter()
             .filter(|(rule, _)| !firing.contains(*rule))
-            .map(|(rule, id)| (*id, rule.clone()))
+            .map(|(_, id)| *id)
             .collect();
-        for (id, rule) in closing {
+        for id in closing {
             // A script that is still at work decides what the closing message says.
             if self
                 .state
@@ -237,15 +251,15 @@ impl Engine {
             {
                 continue;
             }
-            let removed = self.policy.is_some() && self.book.rule(&rule).is_none();
-            let missing = self.events.iter().any(|e| matches!(e, Event::AlertResolved { key, cause: Cause::SeriesMissing, .. } if key.rule == rule));
-            let cause = if removed {
-                Cause::RuleRemoved
-            } else if missing {
-                Cause::SeriesMissing
-            } else {
-                Cause::Recovered
-            };
+            let cause = self
+                .state
+                .incidents
+                .get(&id)
+                .and_then(|i| {
+                    let over = i.alerts.values().filter(|m| m.resolved_at.is_some());
+                    over.max_by_key(|m| m.resolved_at)?.cause
+                })
+                .unwrap_or(Cause::Recovered);
             self.emit(Event::IncidentClosed { id, cause });
             self.close_pages(id);
         }

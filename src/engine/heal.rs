@@ -130,17 +130,40 @@ impl Engine {
             return;
         };
         match outcome {
-            Outcome::Healed
-            | Outcome::NoEffect
-            | Outcome::Failed
-            | Outcome::TimedOut
-            | Outcome::NotStarted
-            | Outcome::NotApplicable
-            | Outcome::Busy => {}
+            Outcome::Healed => {}
+            // The target recovered, or the rule was edited and knows it no more: no step will follow, and what the
+            // script left behind is still to be looked at.
+            Outcome::NoEffect | Outcome::Failed | Outcome::TimedOut => {
+                if !self.fires_still(incident, Some(&target)) {
+                    self.exhaust(incident, &target, outcome.words().to_owned());
+                }
+            }
+            Outcome::NotStarted | Outcome::NotApplicable | Outcome::Busy => {
+                let elsewhere = self.fires_still(incident, None);
+                if elsewhere && !self.fires_still(incident, Some(&target)) {
+                    self.exhaust(incident, &target, outcome.words().to_owned());
+                }
+            }
             Outcome::Worse | Outcome::Unverifiable | Outcome::Unknown | Outcome::Refused => {
                 self.exhaust(incident, &target, outcome.words().to_owned())
             }
         }
+    }
+
+    /// Whether an incident's alert still fires, on that target or on any.
+    fn fires_still(&self, incident: u64, target: Option<&str>) -> bool {
+        let Some(incident) = self.state.incidents.get(&incident) else {
+            return false;
+        };
+        let rule = self.book.rule(&incident.rule).map(|(r, _)| r);
+        let heal = rule.and_then(|r| r.heal.as_ref().map(|h| (r, h)));
+        let hit = |alert: &Alert| match (target, heal) {
+            (None, _) => true,
+            (Some(target), Some((rule, heal))) => target_of(heal, rule, alert) == target,
+            (Some(_), None) => false,
+        };
+        let mut firing = incident.alerts.values().filter(|m| m.resolved_at.is_none());
+        firing.any(|m| hit(&m.alert))
     }
 
     /// No further step: a person is needed, whatever the incident's page said so far.
@@ -293,11 +316,9 @@ impl Engine {
                 continue;
             }
             let attempt = plan.attempts + 1;
+            // Given once: a place among the targets would move when another one joins, and two runs would share an id.
             let number = self.state.incidents.get(&id).map_or(0, |i| {
-                i.plans
-                    .keys()
-                    .position(|t| *t == target)
-                    .unwrap_or(i.plans.len())
+                i.plans.get(&target).map_or(i.plans.len(), |p| p.number)
             });
             let args = step
                 .args
@@ -342,10 +363,11 @@ impl Engine {
     fn guard(&self, terms: &Terms, plan: &Plan, target: &str, alert: &Alert) -> Option<String> {
         let switch = &self.state.switch;
         if !switch.on {
-            return Some(format!(
-                "heals are switched off by {}: {}",
-                switch.by, switch.reason
-            ));
+            let by = format!("heals are switched off by {}", switch.by);
+            return Some(match switch.reason.as_str() {
+                "" => by,
+                reason => format!("{by}: {reason}"),
+            });
         }
         if target.is_empty() {
             return Some(

@@ -16,6 +16,7 @@ use crate::engine::limits::{
     CLOSING_TTL, JOIN_INTERVAL, PAGE_BACKOFF_MAX, PAGE_BACKOFF_MIN, PAGE_BUDGET,
     PAGES_IN_FLIGHT_MAX, REPEAT_DEFAULT, SILENT_AFTER,
 };
+use crate::engine::rule::value;
 use crate::engine::state::{Incident, Outgoing};
 use crate::engine::{Effect, Engine};
 use crate::model::labels::Labels;
@@ -69,6 +70,9 @@ impl Engine {
                 "the rule names nobody and there is no default receiver".to_owned(),
             );
         }
+        // An alert is lost when its window is empty: its series was last heard a window before.
+        let rule = self.book.rule(&incident.rule);
+        let window = rule.map_or(Duration::ZERO, |(r, _)| r.window);
         let mut muted_by = BTreeSet::new();
         let (mut loud, mut fresh, mut silent) = (false, false, false);
         for (_, member) in incident
@@ -91,9 +95,13 @@ impl Engine {
                     silent |= member
                         .alert
                         .lost_since
-                        .is_some_and(|t| self.now.since(t) >= SILENT_AFTER);
+                        .is_some_and(|t| self.now.since(t - window) >= SILENT_AFTER);
                 }
             }
+        }
+        if muted_by.is_empty() && !loud {
+            // Nothing fires any more; a script that is still at work keeps it open.
+            return Decision::Nothing;
         }
         if !loud {
             let ids: Vec<String> = muted_by.iter().map(|id| format!("#{id}")).collect();
@@ -157,6 +165,7 @@ impl Engine {
             .about
             .notify
             .iter()
+            .filter(|receiver| kind != PageKind::Repeat || !self.waits(id, receiver))
             .map(|receiver| self.page(incident, kind, receiver))
             .collect();
         for page in pages {
@@ -165,6 +174,14 @@ impl Engine {
                 fallback_for: None,
             });
         }
+    }
+
+    /// Whether a page about the incident is still on its way to the receiver: repeating it would only make a pile.
+    fn waits(&self, incident: u64, receiver: &str) -> bool {
+        self.state
+            .outbox
+            .values()
+            .any(|o| o.page.incident == incident && o.page.receiver == receiver)
     }
 
     /// Exactly one closing message to each receiver that was told, or may have been.
@@ -212,9 +229,10 @@ impl Engine {
                 .iter()
                 .filter_map(|j| self.series.get(j.series))
                 .find(|s| s.key().to_string() == series)?;
-            found
-                .window(self.now - rule.window, self.now)
-                .aggregate(rule.condition.shown())
+            value(
+                found.window(self.now - rule.window, self.now),
+                rule.condition.shown(),
+            )
         };
         let mut alerts: Vec<PageAlert> = incident
             .alerts
@@ -235,10 +253,10 @@ impl Engine {
         let name = format!("{kind:?}").to_lowercase();
         Page {
             key: format!(
-                "ops-{:x}-{}-{name}-{:x}-{:016x}",
+                "ops-{:x}-{}-{name}-{}-{:016x}",
                 incident.opened_at.ms(),
                 incident.id,
-                self.now.ms(),
+                self.state.pages,
                 xxh3_64(receiver.as_bytes())
             ),
             incident: incident.id,
@@ -300,9 +318,9 @@ impl Engine {
 
     /// Sends what is due: the oldest page of each incident and receiver, a bounded number to each receiver at once.
     pub(super) fn send_pages(&mut self) {
+        self.turn_to_fallbacks();
         let mut in_flight: BTreeMap<&str, usize> = BTreeMap::new();
         let mut heads: BTreeMap<(u64, &str), &Outgoing> = BTreeMap::new();
-        let mut late = Vec::new();
         for out in self.state.outbox.values() {
             *in_flight.entry(&out.page.receiver).or_default() += usize::from(out.in_flight);
             let head = heads
@@ -310,10 +328,6 @@ impl Engine {
                 .or_insert(out);
             if (out.queued_at, out.page.kind) < (head.queued_at, head.page.kind) {
                 *head = out;
-            }
-            if !out.fallback_told && self.now.since(out.queued_at) >= PAGE_BUDGET && !out.in_flight
-            {
-                late.push(out.clone());
             }
         }
         let mut due: Vec<&Outgoing> = heads
@@ -336,6 +350,20 @@ impl Engine {
             });
             self.behind.push(Effect::Page(Box::new(page), attempt));
         }
+    }
+
+    /// Pages that nobody accepted for long go to the fallback as well.
+    fn turn_to_fallbacks(&mut self) {
+        let late: Vec<Outgoing> = self
+            .state
+            .outbox
+            .values()
+            .filter(|o| {
+                let waited = self.now.since(o.queued_at) >= PAGE_BUDGET;
+                waited && !o.fallback_told && !o.in_flight
+            })
+            .cloned()
+            .collect();
         for out in late {
             self.tell_fallback(&out);
         }
@@ -398,7 +426,7 @@ impl Engine {
             verdict,
             next,
         });
-        if refused && !out.fallback_told {
+        if refused && !over && !out.fallback_told {
             self.tell_fallback(&out);
         }
         if over && certain_no && !out.maybe_told {

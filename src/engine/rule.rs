@@ -26,6 +26,14 @@ pub enum Judged {
     NoData,
 }
 
+/// An aggregate as a number that can be compared and written down: a sum beyond all numbers is the greatest one.
+pub fn value(window: Window<'_>, aggregate: Aggregate) -> Option<f64> {
+    window
+        .aggregate(aggregate)
+        .filter(|v| !v.is_nan())
+        .map(|v| v.clamp(f64::MIN, f64::MAX))
+}
+
 impl Condition {
     /// Judges a window.
     pub fn judge(&self, window: Window<'_>) -> Judged {
@@ -34,7 +42,7 @@ impl Condition {
                 aggregate,
                 compare,
                 threshold,
-            } => match window.aggregate(*aggregate) {
+            } => match value(window, *aggregate) {
                 Some(v) if compare.holds(v, *threshold) => Judged::Bad(v),
                 Some(v) => Judged::Good(v),
                 None => Judged::NoData,
@@ -43,7 +51,7 @@ impl Condition {
                 let mut context = evalexpr::HashMapContext::new();
                 let mut first = None;
                 for aggregate in reads {
-                    let Some(v) = window.aggregate(*aggregate) else {
+                    let Some(v) = value(window, *aggregate) else {
                         return Judged::NoData;
                     };
                     first.get_or_insert(v);

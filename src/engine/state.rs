@@ -97,6 +97,8 @@ pub struct Member {
     pub alert: Alert,
     /// When it was resolved.
     pub resolved_at: Option<Timestamp>,
+    /// Why it was resolved.
+    pub cause: Option<Cause>,
     /// Whether a page named it.
     pub told: bool,
 }
@@ -115,6 +117,8 @@ pub struct Acked {
 /// How far the heal of one target is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
+    /// Its number within the incident, from 0, in order of first sight: it goes into the ids of runs.
+    pub number: usize,
     /// The next step, from 0.
     pub step: usize,
     /// Attempts of that step so far.
@@ -216,6 +220,8 @@ pub struct State {
     pub incident_last: u64,
     /// Pages on their way, by key.
     pub outbox: BTreeMap<String, Outgoing>,
+    /// How many pages were ever queued: it goes into their keys.
+    pub pages: u64,
     /// When a page about each rule was last queued.
     #[serde(with = "pairs")]
     pub paged: BTreeMap<RuleId, Timestamp>,
@@ -264,7 +270,6 @@ mod pairs {
 impl State {
     /// Takes in what happened. The only way in which anything here changes.
     pub fn apply(&mut self, entry: &Entry) {
-        self.at = self.at.max(entry.at);
         for event in &entry.events {
             self.apply_one(entry.at, event);
         }
@@ -277,6 +282,7 @@ impl State {
 
     /// One event of an entry that is being made.
     pub fn apply_one(&mut self, at: Timestamp, event: &Event) {
+        self.at = self.at.max(at);
         match event {
             Event::AlertBegan { key, labels, value } => {
                 let alert = Alert {
@@ -308,12 +314,19 @@ impl State {
             }
             Event::AlertAgain { key } => self.set_alert(key, |a| a.phase = Phase::Firing),
             Event::AlertLost { key } => self.set_alert(key, |a| a.lost_since = Some(at)),
-            Event::AlertHeard { key } => self.set_alert(key, |a| a.lost_since = None),
-            Event::AlertResolved {
-                key,
-                value,
-                cause: _,
-            } => {
+            Event::AlertHeard { key } => {
+                self.set_alert(key, |a| a.lost_since = None);
+                // The next loss is news again.
+                if let Some(id) = self.open.get(&key.rule).copied() {
+                    self.set_incident(id, |i| {
+                        i.silence_told &= i
+                            .alerts
+                            .values()
+                            .any(|m| m.resolved_at.is_none() && m.alert.lost_since.is_some());
+                    });
+                }
+            }
+            Event::AlertResolved { key, value, cause } => {
                 if let Some(mut alert) = self.alerts.remove(key) {
                     alert.value = value.unwrap_or(alert.value);
                     if let Some(member) = self
@@ -322,7 +335,8 @@ impl State {
                         .and_then(|id| self.incidents.get_mut(id))
                         .and_then(|i| i.alerts.get_mut(&key.series))
                     {
-                        (member.alert, member.resolved_at) = (alert, Some(at));
+                        (member.alert, member.resolved_at, member.cause) =
+                            (alert, Some(at), Some(*cause));
                     }
                 }
             }
@@ -405,7 +419,11 @@ impl State {
 
     fn set_plan(&mut self, incident: u64, target: &str, change: impl FnOnce(&mut Plan)) {
         self.set_incident(incident, |i| {
-            change(i.plans.entry(target.to_owned()).or_default())
+            let number = i.plans.len();
+            change(i.plans.entry(target.to_owned()).or_insert_with(|| Plan {
+                number,
+                ..Plan::default()
+            }))
         });
     }
 
@@ -424,6 +442,7 @@ impl State {
                 Member {
                     alert: alert.clone(),
                     resolved_at: None,
+                    cause: None,
                     told,
                 },
             );
@@ -490,6 +509,7 @@ impl State {
     fn apply_page(&mut self, at: Timestamp, event: &Event) {
         match event {
             Event::PageQueued { page, fallback_for } => {
+                self.pages += 1;
                 if let Some(i) = self.incidents.get_mut(&page.incident) {
                     i.held = None;
                     if page.kind != PageKind::Closed && fallback_for.is_none() {
@@ -542,6 +562,13 @@ impl State {
                     Verdict::Retry { why, .. } | Verdict::Refused { why } => {
                         o.trouble = Some(why.clone())
                     }
+                }
+                // An earlier attempt may have been accepted: then the end is owed as well.
+                if next.is_none()
+                    && o.maybe_told
+                    && let Some(i) = self.incidents.get_mut(&o.page.incident)
+                {
+                    i.told.entry(o.page.receiver.clone()).or_insert(at);
                 }
                 match next {
                     Some(next) => o.next = *next,

@@ -1,0 +1,509 @@
+//! The virtual world: it drives [`Engine`] as the shell does, with two logs, and can lose everything but those logs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::engine::command::Command;
+use crate::engine::event::{Entry, Run, RunEnd};
+use crate::engine::intake::{Admitted, Batch, Intake, Item};
+use crate::engine::policy::Policy;
+use crate::engine::series::Sample;
+use crate::engine::transcript;
+use crate::engine::{Effect, Engine, Input};
+use crate::model::labels::SeriesKey;
+use crate::model::page::{Page, Verdict};
+use crate::model::time::{Duration, Timestamp};
+
+/// How a receiver answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It accepts.
+    Ok,
+    /// It cannot be reached.
+    Down,
+    /// It will not have it.
+    Refuse,
+    /// It accepts, and the answer is lost.
+    Unknown,
+    /// It does not get it, and nobody can tell.
+    Lost,
+}
+
+/// A receiver and how it behaves at the moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Receiver {
+    /// Its answer.
+    pub answer: Answer,
+    /// How long that takes.
+    pub latency: Duration,
+}
+
+/// A script and what running it does.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// Its exit code.
+    pub code: i32,
+    /// How long it takes; longer than its timeout: it is killed.
+    pub takes: Duration,
+    /// A metric whose feeds get another value this long after it ended.
+    pub sets: Option<(String, f64, Duration)>,
+}
+
+/// A series that is pushed at intervals.
+#[derive(Clone, Debug)]
+struct Feed {
+    value: f64,
+    every: Duration,
+    until: Timestamp,
+    next: Timestamp,
+}
+
+/// What comes by itself, later.
+#[derive(Clone, Debug)]
+enum Due {
+    Verdict(String, u32, Verdict),
+    Ended(String),
+    Set(String, f64),
+}
+
+/// What really became of a run.
+#[derive(Clone, Debug)]
+struct RunFact {
+    ends_at: Timestamp,
+    end: RunEnd,
+    took: Duration,
+}
+
+/// One record of the sample log.
+#[derive(Clone, Debug)]
+struct SampleRecord {
+    at: Timestamp,
+    new: Vec<SeriesKey>,
+    samples: Vec<Sample>,
+}
+
+/// What a restart does to deliveries under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// Their verdicts still arrive when they would have: a restart that takes no time.
+    Gentle,
+    /// Their verdicts are lost; the receiver may have accepted.
+    Hard,
+}
+
+/// The world.
+pub struct World {
+    /// The time.
+    pub now: Timestamp,
+    /// Receivers by name; others accept after 100 ms.
+    pub receivers: BTreeMap<String, Receiver>,
+    /// Scripts by path; others exit 127 at once.
+    pub scripts: BTreeMap<String, Script>,
+    /// Pages in the order in which receivers accepted them, each key once.
+    pub accepted: Vec<Page>,
+    /// Deliveries of a key that its receiver had.
+    pub duplicates: u64,
+    /// Runs that were started.
+    pub started: Vec<Run>,
+    /// What should never be, as it was seen.
+    pub faults: Vec<String>,
+    /// One line for each event.
+    pub transcript: Vec<String>,
+    /// Whether the transcript is written.
+    pub talks: bool,
+    /// The event log: one JSON object for each entry.
+    pub log: Vec<String>,
+    /// The same, as it was before it was written.
+    pub entries: Vec<Entry>,
+    /// How deliveries and scripts under way meet a restart.
+    pub crash: Crash,
+    tick: Duration,
+    next_tick: Timestamp,
+    intake: Intake,
+    engine: Engine,
+    policy: Arc<Policy>,
+    samples: Vec<SampleRecord>,
+    feeds: BTreeMap<Vec<u8>, Feed>,
+    due: BTreeMap<(Timestamp, u64), Due>,
+    sequence: u64,
+    keys: BTreeSet<String>,
+    facts: BTreeMap<String, RunFact>,
+}
+
+impl World {
+    /// A world at time 0 with these rules, judged every `tick`.
+    pub fn new(policy: Arc<Policy>, tick: Duration) -> Self {
+        let mut world = Self {
+            now: Timestamp::default(),
+            receivers: BTreeMap::new(),
+            scripts: BTreeMap::new(),
+            accepted: Vec::new(),
+            duplicates: 0,
+            started: Vec::new(),
+            faults: Vec::new(),
+            transcript: Vec::new(),
+            talks: true,
+            log: Vec::new(),
+            entries: Vec::new(),
+            crash: Crash::Hard,
+            tick,
+            next_tick: Timestamp::default() + tick,
+            intake: Intake::default(),
+            engine: Engine::default(),
+            policy: policy.clone(),
+            samples: Vec::new(),
+            feeds: BTreeMap::new(),
+            due: BTreeMap::new(),
+            sequence: 0,
+            keys: BTreeSet::new(),
+            facts: BTreeMap::new(),
+        };
+        world.give(Input::Policy(policy));
+        world
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Other rules.
+    pub fn reload(&mut self, policy: Arc<Policy>) {
+        self.policy = policy.clone();
+        self.give(Input::Policy(policy));
+    }
+
+    /// The same rules once more.
+    pub fn reload_same(&mut self) {
+        self.give(Input::Policy(self.policy.clone()));
+    }
+
+    /// What someone asks for; refused requests are faults.
+    pub fn command(&mut self, command: Command) {
+        if let Err(error) = self.engine.check(&command) {
+            self.faults.push(format!("a request was refused: {error}"));
+        }
+        self.give(Input::Command(command));
+    }
+
+    /// Pushes a series now and then at intervals; an earlier feed of the same series ends.
+    pub fn feed(&mut self, series: &SeriesKey, value: f64, every: Duration, lasts: Duration) {
+        let feed = Feed {
+            value,
+            every,
+            until: self.now + lasts,
+            next: self.now,
+        };
+        self.feeds.insert(series.bytes().to_vec(), feed);
+    }
+
+    /// Lives until `end`, that instant included.
+    pub fn run_until(&mut self, end: Timestamp) {
+        while let Some(at) = self.next_at().filter(|at| *at <= end) {
+            self.step(at);
+        }
+        self.now = self.now.max(end);
+    }
+
+    /// When something happens next: a push, a verdict, the end of a script, a tick.
+    pub fn next_at(&self) -> Option<Timestamp> {
+        let feed = self.feeds.values().map(|f| f.next).min();
+        let due = self.due.keys().next().map(|(t, _)| *t);
+        [feed, due, Some(self.next_tick)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// One happening.
+    pub fn step(&mut self, at: Timestamp) {
+        self.now = self.now.max(at);
+        if self.push_feeds() {
+            return;
+        }
+        if let Some(first) = self.due.first_entry().filter(|e| e.key().0 <= self.now) {
+            let due = first.remove();
+            return self.come(due);
+        }
+        if self.next_tick <= self.now {
+            self.next_tick = self.now + self.tick;
+            self.give(Input::Tick);
+        }
+    }
+
+    fn push_feeds(&mut self) -> bool {
+        let mut batch = Batch::default();
+        for (index, (key, feed)) in (0_u32..).zip(&mut self.feeds) {
+            if feed.next > self.now || feed.next > feed.until {
+                continue;
+            }
+            feed.next = feed.next + feed.every;
+            let start = batch.keys.len() as u32;
+            batch.keys.extend_from_slice(key);
+            batch.items.push(Item {
+                index,
+                key: start..batch.keys.len() as u32,
+                ts: None,
+                value: feed.value,
+                id: None,
+            });
+        }
+        self.feeds.retain(|_, f| f.next <= f.until);
+        if batch.items.is_empty() {
+            return false;
+        }
+        let mut admitted = Admitted::default();
+        let refused = self.intake.admit(self.now, &batch, &mut admitted);
+        if !refused.is_empty() {
+            self.faults.push(format!("samples refused: {refused:?}"));
+        }
+        self.samples.push(SampleRecord {
+            at: admitted.at,
+            new: admitted.new.clone(),
+            samples: admitted.samples.clone(),
+        });
+        self.give(Input::Samples(admitted));
+        true
+    }
+
+    fn come(&mut self, due: Due) {
+        match due {
+            Due::Verdict(key, attempt, verdict) => self.give(Input::Delivered {
+                key,
+                attempt,
+                verdict,
+            }),
+            Due::Ended(run) => {
+                let Some(fact) = self.facts.get(&run).cloned() else {
+                    return;
+                };
+                self.give(Input::Ended {
+                    run,
+                    end: fact.end,
+                    took: fact.took,
+                    output: String::new(),
+                });
+            }
+            Due::Set(metric, value) => {
+                for (key, feed) in &mut self.feeds {
+                    if SeriesKey::from_canonical(key).metric() == metric {
+                        feed.value = value;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands one input to the engine and carries out what it asks for.
+    pub fn give(&mut self, input: Input) {
+        self.engine.handle(self.now, input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(effect) = self.engine.next_effect() {
+            match effect {
+                Effect::Record(entry) => self.record(&entry),
+                Effect::Page(page, attempt) => self.deliver(*page, attempt),
+                Effect::Start(run) => self.start(*run),
+                Effect::Adopt(run) => self.adopt(*run),
+            }
+        }
+    }
+
+    fn record(&mut self, entry: &Entry) {
+        self.entries.push(entry.clone());
+        for event in entry.events.iter().filter(|_| self.talks) {
+            if let Some(words) = transcript::words(event, self.engine.view().state) {
+                self.transcript
+                    .push(format!("{}  {words}", self.now.clock()));
+            }
+        }
+        match serde_json::to_string(entry) {
+            Ok(line) => self.log.push(line),
+            Err(error) => self
+                .faults
+                .push(format!("an entry is not writable: {error}")),
+        }
+    }
+
+    fn later(&mut self, after: Duration, due: Due) {
+        self.sequence += 1;
+        self.due.insert((self.now + after, self.sequence), due);
+    }
+
+    fn deliver(&mut self, page: Page, attempt: u32) {
+        let under_way = self
+            .due
+            .values()
+            .any(|d| matches!(d, Due::Verdict(key, a, _) if *key == page.key && *a == attempt));
+        if under_way {
+            if self.crash == Crash::Hard {
+                self.faults
+                    .push(format!("attempt {attempt} of {} left twice", page.key));
+            }
+            return;
+        }
+        let receiver = self
+            .receivers
+            .get(&page.receiver)
+            .copied()
+            .unwrap_or(Receiver {
+                answer: Answer::Ok,
+                latency: Duration::from_ms(100),
+            });
+        let (arrives, verdict) = match receiver.answer {
+            Answer::Ok => (true, Verdict::Done),
+            Answer::Down => (
+                false,
+                Verdict::Retry {
+                    why: "connection refused".to_owned(),
+                    after: None,
+                },
+            ),
+            Answer::Refuse => (
+                false,
+                Verdict::Refused {
+                    why: "404 not found".to_owned(),
+                },
+            ),
+            Answer::Unknown | Answer::Lost => (
+                receiver.answer == Answer::Unknown,
+                Verdict::Unknown {
+                    why: "no answer".to_owned(),
+                },
+            ),
+        };
+        let key = page.key.clone();
+        if arrives {
+            if self.keys.insert(page.key.clone()) {
+                self.accepted.push(page);
+            } else {
+                self.duplicates += 1;
+            }
+        }
+        self.later(receiver.latency, Due::Verdict(key, attempt, verdict));
+    }
+
+    fn start(&mut self, run: Run) {
+        if self.facts.contains_key(&run.id) {
+            self.faults
+                .push(format!("run {} was started twice", run.id));
+            return;
+        }
+        let busy = self.started.iter().any(|r| {
+            r.group == run.group && self.facts.get(&r.id).is_some_and(|f| f.ends_at > self.now)
+        });
+        if busy {
+            self.faults
+                .push(format!("two runs at once in group {}", run.group));
+        }
+        let script = self.scripts.get(&run.script).cloned().unwrap_or(Script {
+            code: 127,
+            takes: Duration::ZERO,
+            sets: None,
+        });
+        let took = script.takes.min(run.timeout);
+        let end = if script.takes > run.timeout {
+            RunEnd::TimedOut
+        } else {
+            RunEnd::Exited { code: script.code }
+        };
+        if let Some((metric, value, after)) = script.sets {
+            self.later(
+                Duration::from_ms(took.ms() + after.ms()),
+                Due::Set(metric, value),
+            );
+        }
+        self.later(took, Due::Ended(run.id.clone()));
+        let fact = RunFact {
+            ends_at: self.now + took,
+            end,
+            took,
+        };
+        self.facts.insert(run.id.clone(), fact);
+        self.started.push(run);
+    }
+
+    fn adopt(&mut self, run: Run) {
+        let known = self
+            .due
+            .values()
+            .any(|d| matches!(d, Due::Ended(id) if *id == run.id));
+        if known {
+            return;
+        }
+        let now = self.now;
+        let fact = self.facts.entry(run.id.clone()).or_insert(RunFact {
+            ends_at: now,
+            end: RunEnd::NotStarted {
+                why: "the engine stopped before it could start".to_owned(),
+            },
+            took: Duration::ZERO,
+        });
+        let after = fact.ends_at.since(now);
+        self.later(after, Due::Ended(run.id));
+    }
+
+    /// Dies and comes back with nothing but the two logs. The state before must be the state after.
+    pub fn restart(&mut self) {
+        let before = serde_json::to_string(self.engine.view().state).unwrap_or_default();
+        self.engine = Engine::default();
+        self.intake = Intake::default();
+        if self.crash == Crash::Hard {
+            self.due.retain(|_, d| matches!(d, Due::Set(..)));
+        }
+        for record in &self.samples {
+            for key in &record.new {
+                self.intake.number(key.bytes(), &mut Vec::new());
+            }
+            self.engine.refile(Admitted {
+                at: record.at,
+                new: record.new.clone(),
+                samples: record.samples.clone(),
+                ids: Vec::new(),
+            });
+        }
+        for line in &self.log {
+            match serde_json::from_str::<Entry>(line) {
+                Ok(entry) => self.engine.replay(&entry),
+                Err(error) => self
+                    .faults
+                    .push(format!("an entry is not readable: {error}: {line}")),
+            }
+        }
+        let after = serde_json::to_string(self.engine.view().state).unwrap_or_default();
+        if before != after {
+            let at = before
+                .bytes()
+                .zip(after.bytes())
+                .take_while(|(a, b)| a == b)
+                .count();
+            let part = |s: &str| {
+                let bytes: Vec<u8> = s.bytes().skip(at.saturating_sub(100)).take(200).collect();
+                String::from_utf8_lossy(&bytes).into_owned()
+            };
+            self.faults.push(format!(
+                "a restart changed the state\nbefore …{}…\nafter  …{}…",
+                part(&before),
+                part(&after)
+            ));
+        }
+        self.engine
+            .handle(self.now, Input::Policy(self.policy.clone()));
+        self.engine.resume();
+        self.drain();
+    }
+
+    /// A tick at once whose record is durable, and none of whose effects leaves: the worst moment to die.
+    pub fn tick_and_die(&mut self) {
+        self.next_tick = self.now + self.tick;
+        self.engine.handle(self.now, Input::Tick);
+        while let Some(effect) = self.engine.next_effect() {
+            if let Effect::Record(entry) = effect {
+                self.record(&entry);
+            }
+        }
+        self.restart();
+    }
+}
