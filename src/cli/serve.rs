@@ -11,8 +11,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::api::{self, Api};
 use crate::cli::{Flags, LogFormat, Options, options};
 use crate::engine::Input;
+use crate::engine::intake::{Batch, Item};
 use crate::engine::state::State;
 use crate::engine::transcript;
+use crate::model::labels::{Labels, SeriesKey};
 use crate::model::time::Duration;
 use crate::shell::deliver::Deliver;
 use crate::shell::drive::Handle;
@@ -98,6 +100,7 @@ impl Server {
             report(&loaded);
             engine.tell(Input::Policy(loaded.policy.clone()));
         });
+        tokio::spawn(push_own_series(handle.clone(), current.clone()));
         let api = Api { handle: handle.clone(), loaded: current, reload: reload.clone(), data, runbooks };
         Ok(Server { address, handle, listener, api, reload, thread })
     }
@@ -136,6 +139,28 @@ fn report(loaded: &Loaded) {
         tracing::warn!(code = problem.code, "{}", problem.brief());
     }
     tracing::info!(rules = loaded.policy.rules.len(), problems = loaded.problems.0.len(), "Rules loaded.");
+}
+
+/// What `ops` measures about itself and judges by its own rules.
+async fn push_own_series(handle: Handle, loaded: Arc<RwLock<Loaded>>) {
+    let mut beat = tokio::time::interval(Duration::from_secs(5).std());
+    loop {
+        beat.tick().await;
+        let files = loaded.read().unwrap_or_else(std::sync::PoisonError::into_inner).files.clone();
+        let mut batch = Batch::default();
+        let damaged = handle.status.damaged_total.load(std::sync::atomic::Ordering::Relaxed);
+        let own = std::iter::once((SeriesKey::new("ops_log_damaged_places", &Labels::new()), damaged as f64));
+        let files = files.iter().map(|(file, ok)| (SeriesKey::new("ops_config_ok", &Labels::new().with("file", file)), f64::from(u8::from(*ok))));
+        for (index, (key, value)) in (0..).zip(own.chain(files)) {
+            let start = u32::try_from(batch.keys.len()).unwrap_or(u32::MAX);
+            batch.keys.extend_from_slice(key.bytes());
+            let end = u32::try_from(batch.keys.len()).unwrap_or(u32::MAX);
+            batch.items.push(Item { index, key: start..end, ts: None, value, id: None });
+        }
+        if let Err(error) = handle.push(batch).await {
+            tracing::debug!(%error, "Own series not stored.");
+        }
+    }
 }
 
 /// The story on standard output, one line for each thing that a person would want to know.

@@ -45,7 +45,30 @@ pub struct Loaded {
     pub settings: Arc<Settings>,
     /// Everything that is wrong.
     pub problems: Arc<Problems>,
+    /// Every rule file, and whether its newest version is in force.
+    pub files: Arc<Vec<(String, bool)>>,
 }
+
+/// Rules about ourselves, on the series that `ops` pushes to itself. They page the default receiver.
+const OWN_RULES: &str = r#"
+- name: ops_rule_file_broken
+  metric: ops_config_ok
+  window: 1m
+  aggregate: last
+  threshold: "< 1"
+  for: 5m
+  missing: resolve
+  annotations:
+    summary: "{{ $labels.file }} is broken; its last good version runs on. `ops check` shows what is wrong."
+- name: ops_log_damaged
+  metric: ops_log_damaged_places
+  window: 1m
+  aggregate: last
+  threshold: 0
+  missing: resolve
+  annotations:
+    summary: "Records in the data folder are damaged; what is around them was read. See the log of this start."
+"#;
 
 /// Loads, and remembers the last good version of each file.
 pub struct Loader {
@@ -215,6 +238,11 @@ impl Loader {
     }
 }
 
+fn own_rules() -> Vec<Arc<Rule>> {
+    let name = "ops".to_owned();
+    read_rules(&SourceFile { path: name.clone(), shown: name, text: OWN_RULES.to_owned() }).0
+}
+
 fn read_lossy(path: &Path) -> std::io::Result<String> {
     std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -297,4 +325,40 @@ pub fn watch(
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules_about_ourselves_are_good() {
+        let file = SourceFile { path: "ops".into(), shown: "ops".into(), text: OWN_RULES.into() };
+        let errors: Vec<_> = read_rules(&file).1.into_iter().filter(|p| p.severity == Severity::Error).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+        assert_eq!(own_rules().len(), 2);
+    }
+
+    #[test]
+    fn a_broken_file_keeps_its_last_good_version_also_over_a_restart_and_harms_no_other() {
+        let root = std::env::temp_dir().join(format!("ops-load-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        std::fs::create_dir_all(root.join("alerts")).unwrap();
+        let places = Places { config: root.join("ops.yaml"), root: root.clone(), alerts: root.join("alerts"), data: root.join("data") };
+        let good = |metric: &str| format!("metric: {metric}\nthreshold: 1\nnotify: [a@example.com]\n");
+        std::fs::write(root.join("alerts/a.yml"), good("a")).unwrap();
+        std::fs::write(root.join("alerts/b.yml"), good("b")).unwrap();
+        let mut loader = Loader::new(places.clone());
+        let metrics = |l: &Loaded| l.policy.rules.iter().filter(|r| r.file != "ops").map(|r| r.selector.metric.clone()).collect::<Vec<_>>();
+        assert_eq!(metrics(&loader.load().unwrap()), ["a", "b"]);
+        assert!(loader.load().is_none(), "nothing changed");
+        std::fs::write(root.join("alerts/a.yml"), "metric: [").unwrap();
+        std::fs::write(root.join("alerts/b.yml"), good("c")).unwrap();
+        let loaded = loader.load().unwrap();
+        assert_eq!(metrics(&loaded), ["a", "c"]);
+        assert_eq!(loaded.policy.broken, ["a.yml"]);
+        let again = Loader::new(places).load().unwrap();
+        assert_eq!(metrics(&again), ["a", "c"], "after a restart");
+        std::fs::remove_dir_all(&root).unwrap();
+    }
 }
