@@ -143,10 +143,16 @@ impl Loader {
             policy.rules.extend(rules);
         }
         self.good = kept;
+        policy.rules.extend(own_rules());
+        let state = files
+            .iter()
+            .map(|f| (f.path.clone(), !policy.broken.contains(&f.path)))
+            .collect();
         let loaded = Loaded {
             policy: Arc::new(policy),
             settings,
             problems: Arc::new(found),
+            files: Arc::new(state),
         };
         *self
             .current
