@@ -215,14 +215,19 @@ impl Loader {
     }
 }
 
-fn read_lossy(path: &Path) -> std::io::Result<String> {
+/// A file's text; bytes that are no text are replaced, so that the checker can point at them.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read_lossy(path: &Path) -> std::io::Result<String> {
     std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Deepest folder below `alerts/`: a link that leads back must not hang us.
 const DEPTH_MAX: usize = 16;
 
-fn walk(root: &Path, dir: &Path, depth: usize, texts: &mut BTreeMap<String, String>) {
+/// Collects the rule files below `dir` by their names relative to `root`.
+pub fn walk(root: &Path, dir: &Path, depth: usize, texts: &mut BTreeMap<String, String>) {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return;
     };
@@ -244,7 +249,11 @@ fn walk(root: &Path, dir: &Path, depth: usize, texts: &mut BTreeMap<String, Stri
     }
 }
 
-fn resolve(root: &Path, secret: &SecretRef) -> Result<String, String> {
+/// Reads a secret from the environment, or from a file named from the project folder.
+///
+/// # Errors
+/// Why it cannot be had, without showing it.
+pub fn resolve(root: &Path, secret: &SecretRef) -> Result<String, String> {
     match secret {
         SecretRef::Env(name) => {
             std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))

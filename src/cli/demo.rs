@@ -1,0 +1,11 @@
+//! `ops demo`.
+
+use std::process::ExitCode;
+
+use crate::cli::failed;
+use crate::cli::flags::Flags;
+
+/// Runs the command; it is not built into this branch.
+pub fn run(_flags: Flags) -> ExitCode {
+    failed("not built into this branch")
+}
