@@ -2,8 +2,9 @@
 //!
 //! Rooms in reading order: [`model`] has the nouns, [`engine`] decides, [`config`] and [`ingest`] translate what people
 //! and services send, [`receivers`] words what people are told, [`journal`] is the log's grammar, [`shell`] does it all
-//! for real.
+//! for real, and [`cli`] is how people start and ask it.
 
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod ingest;

@@ -6,5 +6,5 @@ fn main() -> ExitCode {
     if let Some(code) = ops::shell::exec::shim::dispatch(std::env::args_os()) {
         return code;
     }
-    ExitCode::SUCCESS
+    ops::cli::run()
 }

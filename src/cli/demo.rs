@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::cli::Flags;
+use crate::cli::flags::Flags;
 use crate::cli::serve::Server;
 use crate::model::time::Duration;
 use crate::shell::inbox::{Arrival, Inbox};
@@ -36,14 +36,14 @@ heal:
 const RUNBOOK: &str = "# Slow county API\n\nThe county API answers in more than a second on average.\n\n- **Impact**: dockets are late.\n- **Tried already**: the docket rule was rolled back; the page says whether it helped.\n- **What to do**: look at the board, then at the county's status page.\n";
 
 /// Runs the lab until Ctrl-C.
-pub fn run(flags: &Flags) -> ExitCode {
+pub fn run(flags: Flags) -> ExitCode {
     let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
         eprintln!("error: no runtime");
         return ExitCode::FAILURE;
     };
     let scratch = std::env::temp_dir().join(format!("ops-demo-{}", std::process::id()));
     let code = runtime.block_on(async {
-        match lab(flags, &scratch).await {
+        match lab(&flags, &scratch).await {
             Ok(code) => code,
             Err(error) => {
                 eprintln!("error: {error}");
@@ -75,7 +75,8 @@ fn lay_out(scratch: &Path, inbox: &Inbox) -> std::io::Result<()> {
 async fn lab(flags: &Flags, scratch: &Path) -> Result<ExitCode, String> {
     let (inbox, mut arrivals) = Inbox::open().await.map_err(|e| format!("the local inbox: {e}"))?;
     lay_out(scratch, &inbox).map_err(|e| format!("the scratch folder {}: {e}", scratch.display()))?;
-    let server = Server::start(flags, scratch.to_path_buf()).await?;
+    let flags = Flags { config: Some(scratch.join("ops.yaml")), data: None, alerts: None, scripts: None, runbooks: None, ..flags.clone() };
+    let server = Server::start(&flags).await?;
     let url = format!("http://{}", server.address);
     println!("A county API reports how long it takes, four times a second. In 5 seconds a new docket rule makes it slow.");
     println!("board: {url}/board/county_api_ms\n");

@@ -1,7 +1,6 @@
 //! `ops serve`: the engine with everything around it.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, RwLock, mpsc};
 
@@ -9,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::{self, Api};
-use crate::cli::{Flags, LogFormat, Options, options};
+use crate::cli::flags::{Flags, LogFormat, Options, options};
 use crate::engine::Input;
 use crate::engine::intake::{Batch, Item};
 use crate::engine::state::State;
@@ -22,10 +21,10 @@ use crate::shell::drive::start::Start;
 use crate::shell::load::{Loaded, Loader, Places, watch};
 
 /// Runs until SIGTERM or Ctrl-C.
-pub fn run(flags: &Flags) -> ExitCode {
+pub fn run(flags: Flags) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(async {
-            match Server::start(flags, std::env::current_dir().unwrap_or_default()).await {
+            match Server::start(&flags).await {
                 Ok(server) => server.until_stopped().await,
                 Err(error) => {
                     eprintln!("error: {error}");
@@ -38,6 +37,20 @@ pub fn run(flags: &Flags) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// How long samples are kept where the settings do not say.
+const RETENTION: Duration = Duration::from_hours(24);
+
+/// Logs go to standard error; `RUST_LOG` chooses what.
+fn log_to_stderr(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("ops=info,warn"));
+    let to = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call in one process (tests) keeps the first.
+    let _ = match format {
+        LogFormat::Json => to.json().try_init(),
+        LogFormat::Text => to.with_ansi(false).with_target(false).try_init(),
+    };
 }
 
 /// A running engine with its API.
@@ -65,16 +78,18 @@ impl Server {
     ///
     /// # Errors
     /// A sentence for the person who starts it.
-    pub async fn start(flags: &Flags, root: PathBuf) -> Result<Server, String> {
-        let config = flags.config.clone().unwrap_or_else(|| root.join("ops.yaml"));
-        let first = Places { config: config.clone(), root: root.clone(), alerts: root.join("alerts"), data: root.join("data") };
-        let settings = Loader::new(first).load().map(|l| l.settings).unwrap_or_default();
-        let Options { listen, data, alerts, runbooks, tick, retention, log_format, .. } = options(flags, &settings)?;
-        let (data, alerts, runbooks) = (root.join(data), root.join(alerts), root.join(runbooks));
+    pub async fn start(flags: &Flags) -> Result<Server, String> {
+        let (settings, ..) = flags.settings()?;
+        let Options { config, root, listen, data, alerts, scripts, runbooks, tick, log_format, .. } = options(flags, &settings);
+        log_to_stderr(log_format);
         std::fs::create_dir_all(&data).map_err(|e| format!("the data folder {}: {e}", data.display()))?;
-        let mut loader = Loader::new(Places { config, root: root.clone(), alerts, data: data.clone() });
+        // Scripts run elsewhere, so their place must not depend on where we are.
+        let data = data.canonicalize().map_err(|e| format!("the data folder {}: {e}", data.display()))?;
+        let places = Places { config, root, scripts, runbooks: runbooks.clone(), alerts, data: data.clone() };
+        let mut loader = Loader::new(places.clone());
         let current: Arc<RwLock<Loaded>> = loader.current();
         let loaded = loader.load().unwrap_or_default();
+        let retention = loaded.settings.retention.unwrap_or(RETENTION);
         report(&loaded);
 
         let address = listen.to_socket_addrs().ok().and_then(|mut a| a.next()).ok_or_else(|| format!("`{listen}` is no address to listen on: write host:port"))?;
@@ -85,7 +100,7 @@ impl Server {
         let start = Start { data: &data, policy: loaded.policy.clone(), tick, retention };
         let ready = start.open().map_err(|e| format!("the data folder {}: {e}", data.display()))?;
         let handle = ready.handle();
-        let deliver = Deliver { handle: handle.clone(), loaded: current.clone(), root, data: data.clone(), url: format!("http://{address}") };
+        let deliver = Deliver { handle: handle.clone(), loaded: current.clone(), places, url: format!("http://{address}") };
         let runtime = tokio::runtime::Handle::current();
         let thread = ready.go(move |effect| {
             let _inside = runtime.enter();

@@ -2,7 +2,6 @@
 //! is a task of its own with a time limit; one that hangs delays nobody.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
 use crate::config::receivers::Way;
@@ -18,7 +17,7 @@ use crate::shell::clock;
 use crate::shell::drive::Handle;
 use crate::shell::exec::spec::{GRACE_MS_DEFAULT, RunSpec, sha256_of};
 use crate::shell::exec::{self, Ended};
-use crate::shell::load::Loaded;
+use crate::shell::load::{Loaded, Places};
 
 /// How long one delivery may take where the receiver does not say.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -32,10 +31,8 @@ pub struct Deliver {
     pub handle: Handle,
     /// The settings in force.
     pub loaded: Arc<RwLock<Loaded>>,
-    /// The project folder.
-    pub root: PathBuf,
-    /// The data folder.
-    pub data: PathBuf,
+    /// Where scripts lie.
+    pub places: Places,
     /// Where links lead if the settings do not say.
     pub url: String,
 }
@@ -68,7 +65,7 @@ impl Deliver {
                 });
             })),
             Effect::Start(run) => drop(tokio::spawn(async move {
-                let dir = this.data.join("runs");
+                let dir = this.places.data.join("runs");
                 let end = match this.spec(&run).and_then(|spec| {
                     exec::prepare(&dir, &spec).map_err(|e| format!("run folder: {e}"))
                 }) {
@@ -84,7 +81,7 @@ impl Deliver {
                 this.report(&run, end);
             })),
             Effect::Adopt(run) => drop(tokio::spawn(async move {
-                let end = exec::adopt(&this.data.join("runs").join(&run.id)).await;
+                let end = exec::adopt(&this.places.data.join("runs").join(&run.id)).await;
                 this.report(&run, end);
             })),
         }
@@ -195,16 +192,8 @@ impl Deliver {
     }
 
     fn spec(&self, run: &Run) -> Result<RunSpec, String> {
-        let script = self
-            .root
-            .join(&run.script)
-            .canonicalize()
-            .map_err(|e| format!("{}: {e}", run.script))?;
-        let scripts = self
-            .root
-            .join("scripts")
-            .canonicalize()
-            .map_err(|e| format!("scripts: {e}"))?;
+        let script = self.places.find(&run.script).canonicalize().map_err(|e| format!("{}: {e}", run.script))?;
+        let scripts = self.places.scripts.canonicalize().map_err(|e| format!("scripts: {e}"))?;
         if !script.starts_with(&scripts) {
             return Err(format!("{} leads out of scripts/", run.script));
         }
@@ -274,7 +263,7 @@ impl Deliver {
             took: end.took,
             output,
         });
-        if let Err(error) = exec::sweep_runs(&self.data.join("runs"), RUNS_KEPT) {
+        if let Err(error) = exec::sweep_runs(&self.places.data.join("runs"), RUNS_KEPT) {
             tracing::warn!(%error, "Old run folders not removed.");
         }
     }
@@ -293,7 +282,7 @@ impl Deliver {
             took,
             how.words()
         );
-        let path = self.data.join("ops_heal.log");
+        let path = self.places.data.join("ops_heal.log");
         let written = std::fs::OpenOptions::new()
             .create(true)
             .append(true)

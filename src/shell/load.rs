@@ -14,12 +14,27 @@ use crate::model::written::{Problem, Severity};
 pub struct Places {
     /// `ops.yaml`; it need not exist.
     pub config: PathBuf,
-    /// The project folder: scripts and runbooks are named from here.
+    /// The project folder: secrets are named from here.
     pub root: PathBuf,
+    /// The folder of scripts.
+    pub scripts: PathBuf,
+    /// The folder of runbooks.
+    pub runbooks: PathBuf,
     /// The folder of rule files.
     pub alerts: PathBuf,
     /// The data folder.
     pub data: PathBuf,
+}
+
+impl Places {
+    /// Where a file lies that rules name as `scripts/…` or `runbooks/…`.
+    pub fn find(&self, path: &str) -> PathBuf {
+        match (path.strip_prefix("scripts/"), path.strip_prefix("runbooks/")) {
+            (Some(name), _) => self.scripts.join(name),
+            (_, Some(name)) => self.runbooks.join(name),
+            (None, None) => self.root.join(path),
+        }
+    }
 }
 
 /// What is wrong at the moment, with the text that shows it.
@@ -129,7 +144,7 @@ impl Loader {
                 rules = self.last_good(&file.path);
             } else {
                 self.remember(file);
-                let exists = |path: &str| self.places.root.join(path).is_file();
+                let exists = |path: &str| self.places.find(path).is_file();
                 found.0.extend(
                     check_references(file, &rules, &settings, &exists)
                         .into_iter()
@@ -249,14 +264,19 @@ fn own_rules() -> Vec<Arc<Rule>> {
     read_rules(&SourceFile { path: name.clone(), shown: name, text: OWN_RULES.to_owned() }).0
 }
 
-fn read_lossy(path: &Path) -> std::io::Result<String> {
+/// A file's text; bytes that are no text are replaced, so that the checker can point at them.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read_lossy(path: &Path) -> std::io::Result<String> {
     std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Deepest folder below `alerts/`: a link that leads back must not hang us.
 const DEPTH_MAX: usize = 16;
 
-fn walk(root: &Path, dir: &Path, depth: usize, texts: &mut BTreeMap<String, String>) {
+/// Collects the rule files below `dir` by their names relative to `root`.
+pub fn walk(root: &Path, dir: &Path, depth: usize, texts: &mut BTreeMap<String, String>) {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return;
     };
@@ -278,7 +298,11 @@ fn walk(root: &Path, dir: &Path, depth: usize, texts: &mut BTreeMap<String, Stri
     }
 }
 
-fn resolve(root: &Path, secret: &SecretRef) -> Result<String, String> {
+/// Reads a secret from the environment, or from a file named from the project folder.
+///
+/// # Errors
+/// Why it cannot be had, without showing it.
+pub fn resolve(root: &Path, secret: &SecretRef) -> Result<String, String> {
     match secret {
         SecretRef::Env(name) => {
             std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))
@@ -350,7 +374,7 @@ mod tests {
         let root = std::env::temp_dir().join(format!("ops-load-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&root);
         std::fs::create_dir_all(root.join("alerts")).unwrap();
-        let places = Places { config: root.join("ops.yaml"), root: root.clone(), alerts: root.join("alerts"), data: root.join("data") };
+        let places = Places { config: root.join("ops.yaml"), root: root.clone(), alerts: root.join("alerts"), data: root.join("data"), scripts: root.join("scripts"), runbooks: root.join("runbooks") };
         let good = |metric: &str| format!("metric: {metric}\nthreshold: 1\nnotify: [a@example.com]\n");
         std::fs::write(root.join("alerts/a.yml"), good("a")).unwrap();
         std::fs::write(root.join("alerts/b.yml"), good("b")).unwrap();

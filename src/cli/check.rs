@@ -1,0 +1,196 @@
+//! `ops check`: every problem of the settings, rules, scripts and runbooks, with its place, a caret and a hint. Nothing
+//! is run and nothing is written.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::cli::flags::{CONFIG, Flags, Options, options};
+use crate::cli::{Output, failed, print};
+use crate::config::{Settings, SourceFile, check_references, read_rules, read_settings};
+use crate::model::written::{Problem, Severity};
+use crate::shell::load::{read_lossy, resolve, walk};
+
+/// What to check.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Rule files, settings files, or folders of them [default: the project]
+    pub paths: Vec<PathBuf>,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+struct Found {
+    /// Problems with the text that shows them.
+    problems: Vec<(Problem, String)>,
+    files: usize,
+    rules: usize,
+}
+
+impl Found {
+    fn add(&mut self, problems: Vec<Problem>, text: &str) {
+        self.problems
+            .extend(problems.into_iter().map(|p| (p, text.to_owned())));
+    }
+    fn count(&self, severity: Severity) -> usize {
+        let all = self.problems.iter();
+        all.filter(|(p, _)| p.severity == severity).count()
+    }
+}
+
+/// Checks and prints; exit code 1 if there is an error.
+pub fn run(flags: &Flags, args: &Args) -> ExitCode {
+    match check(flags, args) {
+        Ok(found) => {
+            let json = flags.output == Some(Output::Json);
+            print(&if json { as_json(&found) } else { text(&found) });
+            if found.count(Severity::Error) == 0 {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn check(flags: &Flags, args: &Args) -> Result<Found, String> {
+    let mut found = Found::default();
+    let (settings, problems, config_text) = flags.settings()?;
+    let options = options(flags, &settings);
+    if args.paths.is_empty() {
+        if options.config.is_file() {
+            found.files += 1;
+        }
+        found.add(problems, &config_text);
+        rules_below(&mut found, &options, &settings, &options.alerts);
+        return Ok(found);
+    }
+    for path in &args.paths {
+        if path.is_dir() && (path.join(CONFIG).is_file() || path.join("alerts").is_dir()) {
+            project(&mut found, flags, path)?;
+        } else if path.is_dir() {
+            rules_below(&mut found, &options, &settings, path);
+        } else if is_settings(path, &options) {
+            let text = read_lossy(path).map_err(|e| format!("{}: {e}", path.display()))?;
+            let root = path.parent().unwrap_or(Path::new("")).to_owned();
+            let file = source(path, CONFIG, text);
+            found.files += 1;
+            let (_, problems) = read_settings(&file, &|secret| resolve(&root, secret));
+            found.add(problems, &file.text);
+        } else {
+            let text = read_lossy(path).map_err(|e| format!("{}: {e}", path.display()))?;
+            let name = path
+                .strip_prefix(&options.alerts)
+                .ok()
+                .or(path.file_name().map(Path::new))
+                .unwrap_or(path);
+            let file = source(path, &name.to_string_lossy(), text);
+            rule_file(&mut found, &options, &settings, &file);
+        }
+    }
+    Ok(found)
+}
+
+/// A folder with its own settings or `alerts/` is checked as if the command ran there.
+fn project(found: &mut Found, flags: &Flags, dir: &Path) -> Result<(), String> {
+    let config = dir.join(CONFIG);
+    let there = config.is_file();
+    let inner = Flags {
+        config: Some(config),
+        ..flags.clone()
+    };
+    let (settings, problems, text) = if there {
+        found.files += 1;
+        inner.settings()?
+    } else {
+        (Settings::default(), Vec::new(), String::new())
+    };
+    found.add(problems, &text);
+    let options = options(&inner, &settings);
+    rules_below(found, &options, &settings, &options.alerts);
+    Ok(())
+}
+
+fn is_settings(path: &Path, options: &Options) -> bool {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
+    path == options.config
+        || matches!(
+            name,
+            "ops.yaml" | "ops.yml" | "alertmanager.yml" | "alertmanager.yaml"
+        )
+}
+
+fn source(path: &Path, name: &str, text: String) -> SourceFile {
+    SourceFile {
+        path: name.to_owned(),
+        shown: path.display().to_string(),
+        text,
+    }
+}
+
+fn rules_below(found: &mut Found, options: &Options, settings: &Settings, dir: &Path) {
+    let mut texts = BTreeMap::new();
+    walk(dir, dir, 0, &mut texts);
+    for (name, text) in texts {
+        let file = source(&dir.join(&name), &name, text);
+        rule_file(found, options, settings, &file);
+    }
+}
+
+fn rule_file(found: &mut Found, options: &Options, settings: &Settings, file: &SourceFile) {
+    let (rules, mut problems) = read_rules(file);
+    let exists = |path: &str| in_project(options, path).is_file();
+    problems.extend(check_references(file, &rules, settings, &exists));
+    problems.sort_by_key(|p| p.span.start);
+    found.files += 1;
+    found.rules += rules.len();
+    found.add(problems, &file.text);
+}
+
+/// Rules say `scripts/x.sh` wherever the folder of scripts lies.
+fn in_project(options: &Options, path: &str) -> PathBuf {
+    if let Some(rest) = path.strip_prefix("scripts/") {
+        options.scripts.join(rest)
+    } else if let Some(rest) = path.strip_prefix("runbooks/") {
+        options.runbooks.join(rest)
+    } else {
+        options.root.join(path)
+    }
+}
+
+fn text(found: &Found) -> String {
+    let mut out = String::new();
+    for (problem, text) in &found.problems {
+        let _ = writeln!(out, "{}", problem.render(text));
+    }
+    let _ = writeln!(
+        out,
+        "{}, {}: {}, {}",
+        counted(found.files, "file"),
+        counted(found.rules, "rule"),
+        counted(found.count(Severity::Error), "error"),
+        counted(found.count(Severity::Warning), "warning"),
+    );
+    out
+}
+
+fn as_json(found: &Found) -> String {
+    let problems: Vec<&Problem> = found.problems.iter().map(|(p, _)| p).collect();
+    let all = json!({
+        "files": found.files,
+        "rules": found.rules,
+        "errors": found.count(Severity::Error),
+        "warnings": found.count(Severity::Warning),
+        "problems": problems,
+    });
+    format!("{all:#}\n")
+}
+
+/// `1 rule`, `2 rules`.
+pub fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
