@@ -4,12 +4,13 @@
 //! and services send, [`receivers`] words what people are told, [`journal`] is the log's grammar, [`shell`] does it all
 //! for real, and [`cli`] is how people start and ask it.
 
-pub mod cli;
-pub mod config;
-pub mod engine;
-pub mod ingest;
-pub mod journal;
 pub mod model;
+pub mod engine;
+pub mod config;
+pub mod ingest;
 pub mod receivers;
-pub mod shell;
+pub mod journal;
 pub mod sim;
+pub mod shell;
+pub mod api;
+pub mod cli;

@@ -137,7 +137,9 @@ impl Server {
                 }
             }
         };
-        api::serve(self.listener, api::router(self.api), shutdown).await;
+        if let Err(error) = api::serve(self.listener, api::router(self.api), shutdown).await {
+            tracing::error!(%error, "No longer listening.");
+        }
         let stopping = self.handle.stop();
         if tokio::time::timeout(Duration::from_secs(10).std(), stopping).await.is_err() {
             tracing::warn!("The engine did not stop in time; its logs are complete all the same.");
