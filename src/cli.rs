@@ -94,17 +94,10 @@ pub fn run() -> ExitCode {
         Err(error) => error.exit(),
     };
     let mut flags = cli.flags;
+    // A flag beats the environment, also where the two have different names.
     if written(&matches, "listen") {
-        // A flag beats the environment, also where the two have different names.
-        for (id, slot) in [("host", true), ("port", false)] {
-            if !written(&matches, id) {
-                if slot {
-                    flags.host = None;
-                } else {
-                    flags.port = None;
-                }
-            }
-        }
+        flags.host = flags.host.filter(|_| written(&matches, "host"));
+        flags.port = flags.port.filter(|_| written(&matches, "port"));
     }
     match cli.command {
         Command::Serve => serve::run(flags),
