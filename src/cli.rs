@@ -33,7 +33,7 @@ pub type Answer = Result<String, String>;
 
 /// Metrics in, pages and verified rollbacks out.
 #[derive(Debug, Parser)]
-#[command(name = "ops", disable_help_subcommand = true)]
+#[command(name = "ops", version, disable_help_subcommand = true)]
 pub struct Cli {
     /// Flags of all commands.
     #[command(flatten)]
