@@ -34,7 +34,7 @@ pub type Answer = Result<String, String>;
 
 /// Metrics in, pages and verified rollbacks out.
 #[derive(Debug, Parser)]
-#[command(name = "ops", disable_help_subcommand = true)]
+#[command(name = "ops", version, disable_help_subcommand = true)]
 pub struct Cli {
     /// Flags of all commands.
     #[command(flatten)]
@@ -101,17 +101,10 @@ pub fn run() -> ExitCode {
         Err(error) => error.exit(),
     };
     let mut flags = cli.flags;
+    // A flag beats the environment, also where the two have different names.
     if written(&matches, "listen") {
-        // A flag beats the environment, also where the two have different names.
-        for (id, slot) in [("host", true), ("port", false)] {
-            if !written(&matches, id) {
-                if slot {
-                    flags.host = None;
-                } else {
-                    flags.port = None;
-                }
-            }
-        }
+        flags.host = flags.host.filter(|_| written(&matches, "host"));
+        flags.port = flags.port.filter(|_| written(&matches, "port"));
     }
     match cli.command {
         Command::Serve => serve::run(flags),

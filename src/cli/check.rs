@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use serde_json::json;
 
 use crate::cli::flags::{CONFIG, Flags, Options, options};
 use crate::cli::{Output, failed, print};
-use crate::config::{Settings, SourceFile, check_references, read_rules, read_settings};
+use crate::config::{Settings, SourceFile, check_references, codes, read_rules, read_settings};
 use crate::model::written::{Problem, Severity};
 use crate::shell::load::{read_lossy, resolve, walk};
 
@@ -26,6 +27,8 @@ pub struct Args {
 struct Found {
     /// Problems with the text that shows them.
     problems: Vec<(Problem, String)>,
+    /// What could not be read, and why.
+    unread: Vec<String>,
     files: usize,
     rules: usize,
 }
@@ -47,7 +50,10 @@ pub fn run(flags: &Flags, args: &Args) -> ExitCode {
         Ok(found) => {
             let json = flags.output == Some(Output::Json);
             print(&if json { as_json(&found) } else { text(&found) });
-            if found.count(Severity::Error) == 0 {
+            for why in &found.unread {
+                failed(why);
+            }
+            if found.count(Severity::Error) == 0 && found.unread.is_empty() {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::FAILURE
@@ -72,17 +78,26 @@ fn check(flags: &Flags, args: &Args) -> Result<Found, String> {
     for path in &args.paths {
         if path.is_dir() && (path.join(CONFIG).is_file() || path.join("alerts").is_dir()) {
             project(&mut found, flags, path)?;
-        } else if path.is_dir() {
+            continue;
+        }
+        if path.is_dir() {
             rules_below(&mut found, &options, &settings, path);
-        } else if is_settings(path, &options) {
-            let text = read_lossy(path).map_err(|e| format!("{}: {e}", path.display()))?;
+            continue;
+        }
+        let text = match read_lossy(path) {
+            Ok(text) => text,
+            Err(error) => {
+                found.unread.push(format!("{}: {error}", path.display()));
+                continue;
+            }
+        };
+        if is_settings(path, &options) {
             let root = path.parent().unwrap_or(Path::new("")).to_owned();
             let file = source(path, CONFIG, text);
             found.files += 1;
             let (_, problems) = read_settings(&file, &|secret| resolve(&root, secret));
             found.add(problems, &file.text);
         } else {
-            let text = read_lossy(path).map_err(|e| format!("{}: {e}", path.display()))?;
             let name = path
                 .strip_prefix(&options.alerts)
                 .ok()
@@ -145,10 +160,38 @@ fn rule_file(found: &mut Found, options: &Options, settings: &Settings, file: &S
     let (rules, mut problems) = read_rules(file);
     let exists = |path: &str| in_project(options, path).is_file();
     problems.extend(check_references(file, &rules, settings, &exists));
+    for step in rules.iter().flat_map(|r| &r.heal).flat_map(|h| &h.steps) {
+        problems.extend(not_executable(options, file, &step.script));
+    }
     problems.sort_by_key(|p| p.span.start);
     found.files += 1;
     found.rules += rules.len();
     found.add(problems, &file.text);
+}
+
+/// A script that is there but cannot be run is found now, not when it is needed.
+fn not_executable(options: &Options, file: &SourceFile, script: &str) -> Option<Problem> {
+    let found = in_project(options, script).metadata().ok()?;
+    if !found.is_file() || found.permissions().mode() & 0o111 != 0 {
+        return None;
+    }
+    // An `action` does not name its script: then the whole file is meant.
+    let span = file
+        .text
+        .find(script)
+        .map_or(0..0, |at| at..at + script.len());
+    let message = format!("{script} is not executable");
+    Some(
+        Problem::at(
+            codes::NO_SCRIPT,
+            Severity::Warning,
+            &file.shown,
+            &file.text,
+            span,
+            message,
+        )
+        .hint(format!("chmod +x {script}")),
+    )
 }
 
 /// Rules say `scripts/x.sh` wherever the folder of scripts lies.

@@ -83,6 +83,7 @@ impl Client {
     /// The answer as the user wants it: as it came, or as `text` says it.
     pub fn shown(&self, answer: &Value, text: impl FnOnce(&Value) -> String) -> String {
         match self.output {
+            Output::Json if answer.is_null() => "{}".to_owned(),
             Output::Json => format!("{answer:#}"),
             Output::Text => text(answer),
         }

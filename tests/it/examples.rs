@@ -1,0 +1,129 @@
+//! The examples that come with the program: nothing is wrong with them, and the checker finds what is.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// `ops` in the project folder, without what the developer's environment says.
+fn ops(dir: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ops"));
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"OPS_") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(dir).args(args).output().unwrap()
+}
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn the_examples_are_sound() {
+    let checked = ops(project(), &["check"]);
+    let told = String::from_utf8(checked.stdout).unwrap();
+    assert_eq!(
+        told, "3 files, 2 rules: 0 errors, 0 warnings\n",
+        "{:?}",
+        checked.stderr
+    );
+    assert_eq!(checked.status.code(), Some(0));
+}
+
+#[test]
+fn the_example_scripts_say_what_they_did() {
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = project().join("scripts");
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let script = entry.unwrap().path();
+        let mode = script.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, "{}", script.display());
+        let result = std::env::temp_dir().join(format!(
+            "ops-example-{}-{}",
+            std::process::id(),
+            script.file_stem().unwrap().to_string_lossy()
+        ));
+        let mut child = Command::new(&script)
+            .env("OPS_RESULT", &result)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(b"{\"incident\":1}")
+            .unwrap();
+        assert!(child.wait().unwrap().success(), "{}", script.display());
+        let written: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&result).unwrap()).unwrap();
+        std::fs::remove_file(&result).unwrap();
+        assert!(written["changed"].is_boolean() && written["message"].is_string());
+    }
+}
+
+#[test]
+fn a_broken_project_is_told_all_at_once() {
+    let dir = std::env::temp_dir().join(format!("ops-check-{}", std::process::id()));
+    std::fs::create_dir_all(dir.join("alerts")).unwrap();
+    std::fs::write(
+        dir.join("alerts/a.yml"),
+        "metric: up\nwindow: 3m\nthreshold: 1\nnotify: [nobody_here]\nauto_heal: scripts/none.sh\n",
+    )
+    .unwrap();
+    std::fs::write(dir.join("alerts/b.yml"), "metric: up\nwindo: 3m\n").unwrap();
+    let text = ops(&dir, &["check"]);
+    let json = ops(&dir, &["check", "--output", "json"]);
+    let one = ops(&dir, &["check", "alerts/b.yml"]);
+    let gone = ops(&dir, &["check", "alerts/c.yml", "alerts/b.yml"]);
+    std::fs::create_dir(dir.join("scripts")).unwrap();
+    std::fs::write(dir.join("scripts/none.sh"), "#!/bin/sh\n").unwrap();
+    let idle = ops(&dir, &["check", "alerts/a.yml"]);
+    let wrote = dir.join("data").exists();
+    std::fs::remove_dir_all(&dir).unwrap();
+
+    assert_eq!(text.status.code(), Some(1));
+    let told = String::from_utf8(text.stdout).unwrap();
+    for part in [
+        "alerts/a.yml:4",
+        "nobody_here",
+        "scripts/none.sh",
+        "alerts/b.yml:2",
+        "^",
+        "2 files",
+    ] {
+        assert!(told.contains(part), "{part} is not in:\n{told}");
+    }
+    let all: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json.status.code(), Some(1));
+    assert!(all["errors"].as_u64().unwrap() >= 3, "{all:#}");
+    assert!(!String::from_utf8(one.stdout).unwrap().contains("a.yml"));
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(String::from_utf8(gone.stdout).unwrap().contains("b.yml"));
+    assert!(String::from_utf8(gone.stderr).unwrap().contains("c.yml"));
+    let idle = String::from_utf8(idle.stdout).unwrap();
+    assert!(idle.contains("scripts/none.sh is not executable"), "{idle}");
+    assert!(!wrote, "a check writes nothing");
+}
+
+#[test]
+fn wrong_usage_is_told_from_failure() {
+    for (args, code) in [
+        (&["no-such-command"][..], 2),
+        (&["ack"], 2),
+        (&["silence", "add", "a=b"], 2),
+        (&["--tick", "0s", "check"], 2),
+        (&["alerts", "--url", "http://127.0.0.1:1"], 1),
+        (&["dashboard", "county_api_ms"], 0),
+        (&["receivers"], 0),
+        (&["actions"], 0),
+        (&["completions", "bash"], 0),
+    ] {
+        let done = ops(project(), args);
+        assert_eq!(done.status.code(), Some(code), "{args:?}");
+        assert_eq!(done.stdout.is_empty(), code != 0, "{args:?}");
+        assert_eq!(done.stderr.is_empty(), code == 0, "{args:?}");
+    }
+}
