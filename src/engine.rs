@@ -23,7 +23,7 @@ pub mod state;
 pub mod template;
 pub mod transcript;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::engine::command::Command;
@@ -106,6 +106,8 @@ pub struct Engine {
     effects: VecDeque<Effect>,
     /// Pages that were tried before [`Engine::resume`]: they left already.
     left: Vec<String>,
+    /// Pages that were under way when the engine stopped: what became of that attempt, nobody will ever say.
+    doubtful: BTreeSet<String>,
     resumed: bool,
 }
 
@@ -128,6 +130,7 @@ impl Engine {
             behind: Vec::new(),
             effects: VecDeque::new(),
             left: Vec::new(),
+            doubtful: BTreeSet::new(),
             resumed: false,
         }
     }
@@ -177,6 +180,7 @@ impl Engine {
         let left = std::mem::take(&mut self.left);
         let under_way = |o: &&Outgoing| o.in_flight && !left.contains(&o.page.key);
         for out in self.state.outbox.values().filter(under_way) {
+            self.doubtful.insert(out.page.key.clone());
             self.effects
                 .push_back(Effect::Page(Box::new(out.page.clone()), out.attempts));
         }

@@ -1,6 +1,7 @@
 //! Random histories: whatever happens and whenever the engine dies, some things never are.
 //!
-//! `OPS_SIM_SEED` plays one history, `OPS_SIM_COUNT` says how many are played.
+//! `OPS_SIM_SEED` plays one history, `OPS_SIM_COUNT` says how many are played, `OPS_SIM_FIRST` from which
+//! seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -221,6 +222,7 @@ fn live(history: &History, cut: Cut) -> World {
         happenings += 1;
         if history.cuts.contains(&happenings) {
             match cut {
+                Cut::Reload | Cut::Restart(Crash::Gentle) if world.in_doubt() => {}
                 Cut::Reload => world.reload_same(),
                 Cut::Restart(crash) => {
                     world.crash = crash;
@@ -430,7 +432,8 @@ fn sim_restart_cut() {
     if let Some(seed) = number("OPS_SIM_SEED") {
         return check(seed);
     }
-    for seed in 0..number("OPS_SIM_COUNT").unwrap_or(10_000) {
+    let first = number("OPS_SIM_FIRST").unwrap_or(0);
+    for seed in first..first + number("OPS_SIM_COUNT").unwrap_or(10_000) {
         check(seed);
     }
 }

@@ -215,6 +215,13 @@ impl World {
             .min()
     }
 
+    /// Whether a delivery is under way that will not be accepted: after a restart nobody can know.
+    pub fn in_doubt(&self) -> bool {
+        self.due
+            .values()
+            .any(|d| matches!(d, Due::Verdict(_, _, v) if *v != Verdict::Done))
+    }
+
     /// One happening.
     pub fn step(&mut self, at: Timestamp) {
         self.now = self.now.max(at);
