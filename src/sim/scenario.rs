@@ -24,7 +24,11 @@ use crate::engine::command::Command;
 use crate::engine::policy::Policy;
 use crate::model::labels::{SeriesKey, parse_matchers};
 use crate::model::time::{Duration, Timestamp};
-use crate::sim::world::{Answer, Crash, Receiver, Script, World};
+use crate::sim::outside::{Answer, Receiver, Script};
+use crate::sim::world::{Crash, World};
+
+/// Finds the policy that rule files of these names make.
+pub type Rules = dyn Fn(&[String]) -> Result<Arc<Policy>, String>;
 
 /// A scenario, read.
 #[derive(Debug)]
@@ -129,11 +133,7 @@ impl Scenario {
 
     /// Plays it. `rules` finds the policy of rule files; `meddle` is called after every happening (tests restart
     /// there). The transcript is in the world.
-    pub fn play(
-        &self,
-        rules: &dyn Fn(&[String]) -> Result<Arc<Policy>, String>,
-        meddle: &mut dyn FnMut(&mut World),
-    ) -> Result<World, String> {
+    pub fn play(&self, rules: &Rules, meddle: &mut dyn FnMut(&mut World)) -> Result<World, String> {
         let mut world = World::new(rules(&self.rules)?, self.tick);
         let mut steps = self.steps.iter().peekable();
         loop {
@@ -156,11 +156,7 @@ impl Scenario {
     }
 }
 
-fn take(
-    world: &mut World,
-    step: &Step,
-    rules: &dyn Fn(&[String]) -> Result<Arc<Policy>, String>,
-) -> Result<(), String> {
+fn take(world: &mut World, step: &Step, rules: &Rules) -> Result<(), String> {
     match step {
         Step::Push {
             series,

@@ -1,5 +1,7 @@
 //! Every file of `tests/scenarios`, played as it is and with restarts.
 
+#![expect(clippy::disallowed_methods, reason = "scenarios are files")]
+
 use crate::sim::rules;
 use crate::sim::scenario::{Scenario, ScenarioError};
 use crate::sim::world::{Crash, World};
