@@ -123,7 +123,7 @@ impl Engine {
         Self {
             now: state.at,
             state,
-            series: SeriesSet::default(),
+            series: SeriesSet::keep_all(),
             policy: None,
             book: Book::default(),
             events: Vec::new(),
@@ -253,10 +253,18 @@ impl Engine {
                 })
             });
         }
-        self.series.file(&admitted.samples);
+        self.series.file(admitted.at, &admitted.samples);
+    }
+
+    /// Before replay, if the policy is known by then: only what its rules look back at is kept of refiled samples.
+    /// Without it, all of them are kept until the first [`Input::Policy`].
+    pub fn foresee(&mut self, policy: &Policy) {
+        self.series.keep_all = false;
+        self.book = Book::new(policy, &mut self.series, |_, _| false);
     }
 
     fn swap_policy(&mut self, policy: Arc<Policy>) {
+        self.series.keep_all = false;
         let alerts = &self.state.alerts;
         self.book = Book::new(&policy, &mut self.series, |rule, key| {
             alerts.contains_key(&AlertKey {
