@@ -259,11 +259,14 @@ mod tests {
         set.add(SeriesKey::new("m", &Labels::new()));
         set.need(0, Duration::from_mins(3));
         for (t, v) in samples {
-            set.file(Timestamp::from_ms(*t * 1_000), &[Sample {
-                series: 0,
-                ts: Timestamp::from_ms(*t * 1_000),
-                value: *v,
-            }]);
+            set.file(
+                Timestamp::from_ms(*t * 1_000),
+                &[Sample {
+                    series: 0,
+                    ts: Timestamp::from_ms(*t * 1_000),
+                    value: *v,
+                }],
+            );
         }
         set
     }

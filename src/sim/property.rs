@@ -16,7 +16,7 @@ use crate::model::time::{Duration, Timestamp};
 use crate::sim::never::faults;
 use crate::sim::outside::{Answer, Receiver, Script};
 use crate::sim::rules;
-use crate::sim::world::{Crash, World};
+use crate::sim::world::{Crash, Push, World};
 
 /// xorshift64*: small, seeded, good enough.
 struct Dice(u64);
@@ -44,7 +44,7 @@ impl Dice {
 }
 
 enum Action {
-    Feed(SeriesKey, f64, Duration),
+    Feed(SeriesKey, Push),
     Receiver(&'static str, Receiver),
     Script(&'static str, Script),
     Command(Command),
@@ -125,8 +125,12 @@ fn a_history(seed: u64) -> History {
         let action = match dice.roll(16) {
             0..8 => Action::Feed(
                 dice.one(&keys).clone(),
-                *dice.one(&[10.0, 70.0, 150.0, 150.3, 400.0]),
-                dice.secs(&[2, 10, 40], scale),
+                Push {
+                    value: *dice.one(&[10.0, 70.0, 150.0, 150.3, 400.0]),
+                    every: Duration::from_secs(scale),
+                    lasts: dice.secs(&[2, 10, 40], scale),
+                    ahead_ms: *dice.one(&[0, 0, 0, -4_000, 2_500]),
+                },
             ),
             8..11 => Action::Receiver(
                 dice.one::<&'static str>(&["oncall", "manager", "pager"]),
@@ -215,7 +219,7 @@ fn live(history: &History, cut: Cut) -> World {
         let next = world.next_at().unwrap();
         if let Some((at, action)) = actions.next_if(|(at, _)| *at <= next) {
             world.now = *at;
-            act(&mut world, action, history.scale);
+            act(&mut world, action);
         } else if next <= history.end {
             world.step(next);
         } else {
@@ -242,8 +246,13 @@ fn live(history: &History, cut: Cut) -> World {
         reason: String::new(),
     }));
     for key in series() {
-        let every = Duration::from_secs(history.scale * 2);
-        world.feed(&key, 5.0, every, Duration::from_secs(100_000));
+        let push = Push {
+            value: 5.0,
+            every: Duration::from_secs(history.scale * 2),
+            lasts: Duration::from_secs(100_000),
+            ahead_ms: 0,
+        };
+        world.feed(&key, push);
     }
     for _ in 0..400 {
         let state = world.engine().view().state;
@@ -257,11 +266,9 @@ fn live(history: &History, cut: Cut) -> World {
     world
 }
 
-fn act(world: &mut World, action: &Action, scale: u64) {
+fn act(world: &mut World, action: &Action) {
     match action {
-        Action::Feed(key, value, lasts) => {
-            world.feed(key, *value, Duration::from_secs(scale), *lasts)
-        }
+        Action::Feed(key, push) => world.feed(key, *push),
         Action::Receiver(name, is) => {
             world.receivers.insert((*name).to_owned(), *is);
         }

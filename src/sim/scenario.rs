@@ -6,6 +6,7 @@
 //! tick: 1s
 //! script scripts/fix.sh exits 0 after 2s and sets county_api_ms to 112 after 1s
 //! 0s    push county_api_ms{region="east"} 1580 every 1s for 60s
+//! 70s   push county_api_ms 12 late 30s   (or `ahead 5m`: the sender's clock is wrong)
 //! 80s   receiver oncall down            (ok, down, refuse, unknown, lost; `after 5s` for a slow one)
 //! 90s   restart                         (`crash`: deliveries under way are lost as well)
 //! 95s   ack 1 by ann
@@ -25,7 +26,7 @@ use crate::engine::policy::Policy;
 use crate::model::labels::{SeriesKey, parse_matchers};
 use crate::model::time::{Duration, Timestamp};
 use crate::sim::outside::{Answer, Receiver, Script};
-use crate::sim::world::{Crash, World};
+use crate::sim::world::{Crash, Push, World};
 
 /// Finds the policy that rule files of these names make.
 pub type Rules = dyn Fn(&[String]) -> Result<Arc<Policy>, String>;
@@ -50,12 +51,7 @@ pub struct Scenario {
 #[derive(Clone, Debug)]
 pub enum Step {
     /// A series is pushed at intervals.
-    Push {
-        series: SeriesKey,
-        value: f64,
-        every: Duration,
-        lasts: Duration,
-    },
+    Push { series: SeriesKey, push: Push },
     /// A receiver behaves in another way from now on.
     Receiver { name: String, is: Receiver },
     /// A script behaves in another way from now on.
@@ -158,12 +154,7 @@ impl Scenario {
 
 fn take(world: &mut World, step: &Step, rules: &Rules) -> Result<(), String> {
     match step {
-        Step::Push {
-            series,
-            value,
-            every,
-            lasts,
-        } => world.feed(series, *value, *every, *lasts),
+        Step::Push { series, push } => world.feed(series, *push),
         Step::Receiver { name, is } => {
             world.receivers.insert(name.clone(), *is);
         }
@@ -206,7 +197,8 @@ fn step(text: &str) -> Result<Step, String> {
 }
 
 fn push(text: &str) -> Result<Step, String> {
-    let usage = "write `push METRIC{label=\"value\"} VALUE [every 1s for 60s]`";
+    let usage =
+        "write `push METRIC{label=\"value\"} VALUE [every 1s for 60s] [late 5s | ahead 5s]`";
     let cut = match text.find('}') {
         Some(close) => close + 1,
         None => text.find(' ').ok_or(usage)?,
@@ -221,7 +213,12 @@ fn push(text: &str) -> Result<Step, String> {
         .map(|m| (m.name.clone(), m.value.clone()))
         .collect();
     let words: Vec<&str> = rest.split_whitespace().collect();
-    let (value, every, lasts) = match words.as_slice() {
+    let (words, ahead) = match words.as_slice() {
+        [words @ .., "ahead", by] => (words, duration(by)?.ms().cast_signed()),
+        [words @ .., "late", by] => (words, -duration(by)?.ms().cast_signed()),
+        words => (words, 0),
+    };
+    let (value, every, lasts) = match words {
         [value] => (value, Duration::from_secs(1), Duration::ZERO),
         [value, "every", every, "for", lasts] => (value, duration(every)?, duration(lasts)?),
         _ => return Err(usage.to_owned()),
@@ -231,11 +228,14 @@ fn push(text: &str) -> Result<Step, String> {
     }
     Ok(Step::Push {
         series: SeriesKey::new(&selector.metric, &labels),
-        value: value
-            .parse()
-            .map_err(|_| format!("`{value}` is not a number"))?,
-        every,
-        lasts,
+        push: Push {
+            value: value
+                .parse()
+                .map_err(|_| format!("`{value}` is not a number"))?,
+            every,
+            lasts,
+            ahead_ms: ahead,
+        },
     })
 }
 

@@ -18,10 +18,22 @@ use crate::sim::outside::{Receiver, RunFact, Script};
 /// A series that is pushed at intervals.
 #[derive(Clone, Debug)]
 struct Feed {
-    value: f64,
-    every: Duration,
+    push: Push,
     until: Timestamp,
     next: Timestamp,
+}
+
+/// What is pushed, how often and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Push {
+    /// The value.
+    pub value: f64,
+    /// The interval.
+    pub every: Duration,
+    /// The time from the first to the last.
+    pub lasts: Duration,
+    /// How far the sender's clock is ahead; behind, if negative.
+    pub ahead_ms: i64,
 }
 
 /// What comes by itself, later.
@@ -145,11 +157,10 @@ impl World {
     }
 
     /// Pushes a series now and then at intervals; an earlier feed of the same series ends.
-    pub fn feed(&mut self, series: &SeriesKey, value: f64, every: Duration, lasts: Duration) {
+    pub fn feed(&mut self, series: &SeriesKey, push: Push) {
         let feed = Feed {
-            value,
-            every,
-            until: self.now + lasts,
+            push,
+            until: self.now + push.lasts,
             next: self.now,
         };
         self.feeds.insert(series.bytes().to_vec(), feed);
@@ -202,14 +213,14 @@ impl World {
             if feed.next > self.now || feed.next > feed.until {
                 continue;
             }
-            feed.next = feed.next + feed.every;
+            feed.next = feed.next + feed.push.every;
             let start = batch.keys.len() as u32;
             batch.keys.extend_from_slice(key);
             batch.items.push(Item {
                 index,
                 key: start..batch.keys.len() as u32,
-                ts: None,
-                value: feed.value,
+                ts: Some(self.now.shifted(feed.push.ahead_ms)),
+                value: feed.push.value,
                 id: None,
             });
         }
@@ -252,7 +263,7 @@ impl World {
             Due::Set(metric, value) => {
                 for (key, feed) in &mut self.feeds {
                     if SeriesKey::from_canonical(key).metric() == metric {
-                        feed.value = value;
+                        feed.push.value = value;
                     }
                 }
             }
