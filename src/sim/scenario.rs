@@ -8,7 +8,7 @@
 //! 0s    push county_api_ms{region="east"} 1580 every 1s for 60s
 //! 70s   push county_api_ms 12 late 30s   (or `ahead 5m`: the sender's clock is wrong)
 //! 80s   receiver oncall down            (ok, down, refuse, unknown, lost; `after 5s` for a slow one)
-//! 90s   restart                         (`crash`: deliveries under way are lost as well)
+//! 90s   restart                         (`crash`: deliveries under way are lost as well; `retire`: samples too)
 //! 95s   ack 1 by ann
 //! 100s  silence alertname="slow" for 10m by ann
 //! 110s  unsilence 1 by ann
@@ -58,6 +58,8 @@ pub enum Step {
     Script { path: String, is: Script },
     /// The engine stops and starts again.
     Restart(Crash),
+    /// The engine is away for so long that its samples are too old to be read back.
+    Retire,
     /// Someone asks for something.
     Command(Command),
     /// Other rule files are in force.
@@ -166,6 +168,10 @@ fn take(world: &mut World, step: &Step, rules: &Rules) -> Result<(), String> {
             world.restart();
             world.crash = usual;
         }
+        Step::Retire => {
+            world.lose_samples();
+            world.restart();
+        }
         Step::Command(command) => world.command(command.clone()),
         Step::Rules(names) => world.reload(rules(names)?),
     }
@@ -185,13 +191,14 @@ fn step(text: &str) -> Result<Step, String> {
         "receiver" => receiver(rest),
         "script" => script(rest),
         "restart" => Ok(Step::Restart(Crash::Gentle)),
+        "retire" => Ok(Step::Retire),
         "crash" => Ok(Step::Restart(Crash::Hard)),
         "rules" => Ok(Step::Rules(
             rest.split_whitespace().map(str::to_owned).collect(),
         )),
         "ack" | "silence" | "unsilence" | "heals" => command(verb, rest),
         _ => Err(format!(
-            "`{verb}` is not known: push, receiver, script, restart, crash, rules, ack, silence, unsilence, heals"
+            "`{verb}` is not known: push, receiver, script, restart, crash, retire, rules, ack, silence, unsilence, heals"
         )),
     }
 }

@@ -96,7 +96,7 @@ fn sim_a_bad_line_is_named() {
         error("until 5m\n0s frobnicate\n"),
         ScenarioError {
             line: 2,
-            what: "`frobnicate` is not known: push, receiver, script, restart, crash, rules, ack, silence, unsilence, heals".to_owned()
+            what: "`frobnicate` is not known: push, receiver, script, restart, crash, retire, rules, ack, silence, unsilence, heals".to_owned()
         }
     );
     for bad in [

@@ -303,6 +303,11 @@ impl World {
         }
     }
 
+    /// The sample log is gone: all of it was older than what is kept.
+    pub fn lose_samples(&mut self) {
+        self.samples.clear();
+    }
+
     /// Dies and comes back with nothing but the two logs. The state before must be the state after.
     pub fn restart(&mut self) {
         let before = serde_json::to_string(self.engine.view().state).unwrap_or_default();
