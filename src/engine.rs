@@ -23,7 +23,7 @@ pub mod state;
 pub mod template;
 pub mod transcript;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::engine::command::Command;
@@ -106,6 +106,8 @@ pub struct Engine {
     effects: VecDeque<Effect>,
     /// Pages that were tried before [`Engine::resume`]: they left already.
     left: Vec<String>,
+    /// Pages that were under way when the engine stopped: what became of that attempt, nobody will ever say.
+    doubtful: BTreeSet<String>,
     resumed: bool,
 }
 
@@ -121,13 +123,14 @@ impl Engine {
         Self {
             now: state.at,
             state,
-            series: SeriesSet::default(),
+            series: SeriesSet::keep_all(),
             policy: None,
             book: Book::default(),
             events: Vec::new(),
             behind: Vec::new(),
             effects: VecDeque::new(),
             left: Vec::new(),
+            doubtful: BTreeSet::new(),
             resumed: false,
         }
     }
@@ -188,6 +191,7 @@ impl Engine {
         let left = std::mem::take(&mut self.left);
         let under_way = |o: &&Outgoing| o.in_flight && !left.contains(&o.page.key);
         for out in self.state.outbox.values().filter(under_way) {
+            self.doubtful.insert(out.page.key.clone());
             self.effects
                 .push_back(Effect::Page(Box::new(out.page.clone()), out.attempts));
         }
@@ -260,10 +264,18 @@ impl Engine {
                 })
             });
         }
-        self.series.file(&admitted.samples);
+        self.series.file(admitted.at, &admitted.samples);
+    }
+
+    /// Before replay, if the policy is known by then: only what its rules look back at is kept of refiled samples.
+    /// Without it, all of them are kept until the first [`Input::Policy`].
+    pub fn foresee(&mut self, policy: &Policy) {
+        self.series.keep_all = false;
+        self.book = Book::new(policy, &mut self.series, |_, _| false);
     }
 
     fn swap_policy(&mut self, policy: Arc<Policy>) {
+        self.series.keep_all = false;
         let alerts = &self.state.alerts;
         self.book = Book::new(&policy, &mut self.series, |rule, key| {
             alerts.contains_key(&AlertKey {

@@ -8,9 +8,12 @@
     clippy::indexing_slicing
 )]
 
+pub mod outside;
 pub mod scenario;
 pub mod world;
 
+#[cfg(test)]
+mod never;
 #[cfg(test)]
 mod property;
 #[cfg(test)]

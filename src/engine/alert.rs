@@ -190,39 +190,43 @@ impl Engine {
     }
 
     /// Alerts of a rule that is gone, or that no longer picks their series, are over: nothing would judge them again.
+    /// Those whose series is not known any more (its samples were too old to be read back) are without data.
     pub(super) fn drop_removed_rules(&mut self) {
         let rules: BTreeMap<&RuleId, &Rule> =
             self.book.rules.iter().map(|(r, _)| (&r.id, &**r)).collect();
-        let known: BTreeMap<String, &SeriesKey> = if self.state.alerts.is_empty() {
-            BTreeMap::new()
-        } else {
-            self.series
-                .iter()
-                .map(|(_, s)| (s.key().to_string(), s.key()))
-                .filter(|(name, _)| self.state.alerts.keys().any(|k| k.series == *name))
-                .collect()
-        };
-        let gone: Vec<(AlertKey, bool)> = self
-            .state
-            .alerts
-            .iter()
-            .filter(|(k, _)| match (rules.get(&k.rule), known.get(&k.series)) {
-                (None, _) => true,
-                (Some(rule), Some(series)) => !rule.selector.matches(series),
-                (Some(_), None) => false,
-            })
-            .map(|(k, a)| (k.clone(), a.is_firing()))
-            .collect();
-        for (key, firing) in gone {
-            self.emit(match firing {
+        let named: BTreeSet<&str> = self.state.alerts.keys().map(|k| &*k.series).collect();
+        let mut known: BTreeMap<String, &SeriesKey> = BTreeMap::new();
+        for (_, series) in self.series.iter().filter(|_| !named.is_empty()) {
+            let name = series.key().to_string();
+            if named.contains(&*name) {
+                known.insert(name, series.key());
+            }
+        }
+        let mut edges = Vec::new();
+        for (key, alert) in &self.state.alerts {
+            let cause = match (rules.get(&key.rule), known.get(&key.series)) {
+                (None, _) => Cause::RuleRemoved,
+                (Some(rule), Some(series)) if !rule.selector.matches(series) => Cause::RuleRemoved,
+                (Some(_), Some(_)) => continue,
+                (Some(rule), None) if rule.missing == Missing::Resolve => Cause::SeriesMissing,
+                (Some(_), None) => {
+                    if alert.is_firing() && alert.lost_since.is_none() {
+                        edges.push(Event::AlertLost { key: key.clone() });
+                    }
+                    continue;
+                }
+            };
+            let key = key.clone();
+            edges.push(match alert.is_firing() {
                 true => Event::AlertResolved {
                     key,
-                    cause: Cause::RuleRemoved,
+                    cause,
                     value: None,
                 },
                 false => Event::AlertCalmed { key },
             });
         }
+        edges.into_iter().for_each(|edge| self.emit(edge));
     }
 
     /// Opens an incident for each rule that fires and has none; closes those whose last alert is over.

@@ -63,11 +63,11 @@ impl Engine {
     pub fn check(&self, command: &Command) -> Result<(), CommandError> {
         match command {
             Command::Ack { incident, .. }
-                if !self
+                if self
                     .state
                     .incidents
                     .get(incident)
-                    .is_some_and(|i| i.closed.is_none()) =>
+                    .is_none_or(|i| i.closed.is_some()) =>
             {
                 Err(CommandError::NoIncident(*incident))
             }

@@ -393,7 +393,7 @@ impl Engine {
 
     /// Takes the verdict of an attempt.
     pub(super) fn delivered(&mut self, key: &str, attempt: u32, verdict: Verdict) {
-        let Some(out) = self
+        let Some(mut out) = self
             .state
             .outbox
             .get(key)
@@ -402,6 +402,18 @@ impl Engine {
         else {
             return;
         };
+        if self.doubtful.remove(key) && verdict != Verdict::Done {
+            // This is the answer to the repetition; the first may have been accepted before the engine stopped.
+            out.maybe_told = true;
+            self.emit(Event::PageJudged {
+                key: key.to_owned(),
+                attempt,
+                verdict: Verdict::Unknown {
+                    why: "the engine stopped before the answer came".to_owned(),
+                },
+                next: Some(self.now),
+            });
+        }
         let over = self
             .state
             .incidents

@@ -82,7 +82,6 @@ impl Series {
     /// Files a sample; true if the oldest had to be shed for it.
     fn push(&mut self, ts: Timestamp, value: f64) -> bool {
         let ts = ts.ms();
-        self.expire(ts);
         if self.times.len() == self.times.capacity() {
             let more = (self.times.len() / 4).max(4);
             self.times.reserve_exact(more);
@@ -196,11 +195,20 @@ fn quantile(values: &[f64], q: f64) -> Option<f64> {
 #[derive(Debug, Default)]
 pub struct SeriesSet {
     all: Vec<Series>,
+    /// Nothing is dropped yet: nobody knows how far back rules will look.
+    pub(super) keep_all: bool,
     /// Samples dropped at [`SERIES_SAMPLES_MAX`].
     pub shed_total: u64,
 }
 
 impl SeriesSet {
+    /// An empty set that drops nothing until it is told what rules look back at.
+    pub fn keep_all() -> Self {
+        Self {
+            keep_all: true,
+            ..Self::default()
+        }
+    }
     /// Takes a new series; its number is the count of those before it.
     pub fn add(&mut self, key: SeriesKey) {
         self.all.push(Series::new(key));
@@ -227,13 +235,15 @@ impl SeriesSet {
             s.horizon = s.horizon.max(window);
         }
     }
-    /// Files samples.
-    pub fn file(&mut self, samples: &[Sample]) {
+    /// Files samples that came at that time.
+    pub fn file(&mut self, at: Timestamp, samples: &[Sample]) {
         for sample in samples {
-            if let Some(series) = self.all.get_mut(sample.series as usize)
-                && series.push(sample.ts, sample.value)
-            {
-                self.shed_total += 1;
+            if let Some(series) = self.all.get_mut(sample.series as usize) {
+                // What a sender's fast clock says is no reason to drop what the present is judged by.
+                if !self.keep_all {
+                    series.expire(sample.ts.min(at).ms());
+                }
+                self.shed_total += u64::from(series.push(sample.ts, sample.value));
             }
         }
     }
@@ -249,11 +259,14 @@ mod tests {
         set.add(SeriesKey::new("m", &Labels::new()));
         set.need(0, Duration::from_mins(3));
         for (t, v) in samples {
-            set.file(&[Sample {
-                series: 0,
-                ts: Timestamp::from_ms(*t * 1_000),
-                value: *v,
-            }]);
+            set.file(
+                Timestamp::from_ms(*t * 1_000),
+                &[Sample {
+                    series: 0,
+                    ts: Timestamp::from_ms(*t * 1_000),
+                    value: *v,
+                }],
+            );
         }
         set
     }

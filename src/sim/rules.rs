@@ -121,6 +121,7 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
                     threshold: 1000.0,
                 }
             }
+            "long" => r.window = S(1200),
             "two" => r.notify.push("pager".to_owned()),
             other => return Err(format!("no rule file {other}")),
         }

@@ -6,8 +6,9 @@
 //! tick: 1s
 //! script scripts/fix.sh exits 0 after 2s and sets county_api_ms to 112 after 1s
 //! 0s    push county_api_ms{region="east"} 1580 every 1s for 60s
+//! 70s   push county_api_ms 12 late 30s   (or `ahead 5m`: the sender's clock is wrong)
 //! 80s   receiver oncall down            (ok, down, refuse, unknown, lost; `after 5s` for a slow one)
-//! 90s   restart                         (`crash`: deliveries under way are lost as well)
+//! 90s   restart                         (`crash`: deliveries under way are lost as well; `retire`: samples too)
 //! 95s   ack 1 by ann
 //! 100s  silence alertname="slow" for 10m by ann
 //! 110s  unsilence 1 by ann
@@ -24,7 +25,11 @@ use crate::engine::command::Command;
 use crate::engine::policy::Policy;
 use crate::model::labels::{SeriesKey, parse_matchers};
 use crate::model::time::{Duration, Timestamp};
-use crate::sim::world::{Answer, Crash, Receiver, Script, World};
+use crate::sim::outside::{Answer, Receiver, Script};
+use crate::sim::world::{Crash, Push, World};
+
+/// Finds the policy that rule files of these names make.
+pub type Rules = dyn Fn(&[String]) -> Result<Arc<Policy>, String>;
 
 /// A scenario, read.
 #[derive(Debug)]
@@ -46,18 +51,15 @@ pub struct Scenario {
 #[derive(Clone, Debug)]
 pub enum Step {
     /// A series is pushed at intervals.
-    Push {
-        series: SeriesKey,
-        value: f64,
-        every: Duration,
-        lasts: Duration,
-    },
+    Push { series: SeriesKey, push: Push },
     /// A receiver behaves in another way from now on.
     Receiver { name: String, is: Receiver },
     /// A script behaves in another way from now on.
     Script { path: String, is: Script },
     /// The engine stops and starts again.
     Restart(Crash),
+    /// The engine is away for so long that its samples are too old to be read back.
+    Retire,
     /// Someone asks for something.
     Command(Command),
     /// Other rule files are in force.
@@ -129,11 +131,7 @@ impl Scenario {
 
     /// Plays it. `rules` finds the policy of rule files; `meddle` is called after every happening (tests restart
     /// there). The transcript is in the world.
-    pub fn play(
-        &self,
-        rules: &dyn Fn(&[String]) -> Result<Arc<Policy>, String>,
-        meddle: &mut dyn FnMut(&mut World),
-    ) -> Result<World, String> {
+    pub fn play(&self, rules: &Rules, meddle: &mut dyn FnMut(&mut World)) -> Result<World, String> {
         let mut world = World::new(rules(&self.rules)?, self.tick);
         let mut steps = self.steps.iter().peekable();
         loop {
@@ -156,18 +154,9 @@ impl Scenario {
     }
 }
 
-fn take(
-    world: &mut World,
-    step: &Step,
-    rules: &dyn Fn(&[String]) -> Result<Arc<Policy>, String>,
-) -> Result<(), String> {
+fn take(world: &mut World, step: &Step, rules: &Rules) -> Result<(), String> {
     match step {
-        Step::Push {
-            series,
-            value,
-            every,
-            lasts,
-        } => world.feed(series, *value, *every, *lasts),
+        Step::Push { series, push } => world.feed(series, *push),
         Step::Receiver { name, is } => {
             world.receivers.insert(name.clone(), *is);
         }
@@ -178,6 +167,10 @@ fn take(
             let usual = std::mem::replace(&mut world.crash, *crash);
             world.restart();
             world.crash = usual;
+        }
+        Step::Retire => {
+            world.lose_samples();
+            world.restart();
         }
         Step::Command(command) => world.command(command.clone()),
         Step::Rules(names) => world.reload(rules(names)?),
@@ -198,19 +191,21 @@ fn step(text: &str) -> Result<Step, String> {
         "receiver" => receiver(rest),
         "script" => script(rest),
         "restart" => Ok(Step::Restart(Crash::Gentle)),
+        "retire" => Ok(Step::Retire),
         "crash" => Ok(Step::Restart(Crash::Hard)),
         "rules" => Ok(Step::Rules(
             rest.split_whitespace().map(str::to_owned).collect(),
         )),
         "ack" | "silence" | "unsilence" | "heals" => command(verb, rest),
         _ => Err(format!(
-            "`{verb}` is not known: push, receiver, script, restart, crash, rules, ack, silence, unsilence, heals"
+            "`{verb}` is not known: push, receiver, script, restart, crash, retire, rules, ack, silence, unsilence, heals"
         )),
     }
 }
 
 fn push(text: &str) -> Result<Step, String> {
-    let usage = "write `push METRIC{label=\"value\"} VALUE [every 1s for 60s]`";
+    let usage =
+        "write `push METRIC{label=\"value\"} VALUE [every 1s for 60s] [late 5s | ahead 5s]`";
     let cut = match text.find('}') {
         Some(close) => close + 1,
         None => text.find(' ').ok_or(usage)?,
@@ -225,7 +220,12 @@ fn push(text: &str) -> Result<Step, String> {
         .map(|m| (m.name.clone(), m.value.clone()))
         .collect();
     let words: Vec<&str> = rest.split_whitespace().collect();
-    let (value, every, lasts) = match words.as_slice() {
+    let (words, ahead) = match words.as_slice() {
+        [words @ .., "ahead", by] => (words, duration(by)?.ms().cast_signed()),
+        [words @ .., "late", by] => (words, -duration(by)?.ms().cast_signed()),
+        words => (words, 0),
+    };
+    let (value, every, lasts) = match words {
         [value] => (value, Duration::from_secs(1), Duration::ZERO),
         [value, "every", every, "for", lasts] => (value, duration(every)?, duration(lasts)?),
         _ => return Err(usage.to_owned()),
@@ -235,11 +235,14 @@ fn push(text: &str) -> Result<Step, String> {
     }
     Ok(Step::Push {
         series: SeriesKey::new(&selector.metric, &labels),
-        value: value
-            .parse()
-            .map_err(|_| format!("`{value}` is not a number"))?,
-        every,
-        lasts,
+        push: Push {
+            value: value
+                .parse()
+                .map_err(|_| format!("`{value}` is not a number"))?,
+            every,
+            lasts,
+            ahead_ms: ahead,
+        },
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::engine::command::Command;
-use crate::engine::event::{Entry, Run, RunEnd};
+use crate::engine::event::{Entry, Run};
 use crate::engine::intake::{Admitted, Batch, Intake, Item};
 use crate::engine::policy::Policy;
 use crate::engine::series::Sample;
@@ -13,65 +13,35 @@ use crate::engine::{Effect, Engine, Input};
 use crate::model::labels::SeriesKey;
 use crate::model::page::{Page, Verdict};
 use crate::model::time::{Duration, Timestamp};
-
-/// How a receiver answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It accepts.
-    Ok,
-    /// It cannot be reached.
-    Down,
-    /// It will not have it.
-    Refuse,
-    /// It accepts, and the answer is lost.
-    Unknown,
-    /// It does not get it, and nobody can tell.
-    Lost,
-}
-
-/// A receiver and how it behaves at the moment.
-#[derive(Clone, Copy, Debug)]
-pub struct Receiver {
-    /// Its answer.
-    pub answer: Answer,
-    /// How long that takes.
-    pub latency: Duration,
-}
-
-/// A script and what running it does.
-#[derive(Clone, Debug)]
-pub struct Script {
-    /// Its exit code.
-    pub code: i32,
-    /// How long it takes; longer than its timeout: it is killed.
-    pub takes: Duration,
-    /// A metric whose feeds get another value this long after it ended.
-    pub sets: Option<(String, f64, Duration)>,
-}
+use crate::sim::outside::{Receiver, RunFact, Script};
 
 /// A series that is pushed at intervals.
 #[derive(Clone, Debug)]
 struct Feed {
-    value: f64,
-    every: Duration,
+    push: Push,
     until: Timestamp,
     next: Timestamp,
 }
 
+/// What is pushed, how often and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Push {
+    /// The value.
+    pub value: f64,
+    /// The interval.
+    pub every: Duration,
+    /// The time from the first to the last.
+    pub lasts: Duration,
+    /// How far the sender's clock is ahead; behind, if negative.
+    pub ahead_ms: i64,
+}
+
 /// What comes by itself, later.
 #[derive(Clone, Debug)]
-enum Due {
+pub(super) enum Due {
     Verdict(String, u32, Verdict),
     Ended(String),
     Set(String, f64),
-}
-
-/// What really became of a run.
-#[derive(Clone, Debug)]
-struct RunFact {
-    ends_at: Timestamp,
-    end: RunEnd,
-    took: Duration,
 }
 
 /// One record of the sample log.
@@ -124,10 +94,10 @@ pub struct World {
     policy: Arc<Policy>,
     samples: Vec<SampleRecord>,
     feeds: BTreeMap<Vec<u8>, Feed>,
-    due: BTreeMap<(Timestamp, u64), Due>,
-    sequence: u64,
-    keys: BTreeSet<String>,
-    facts: BTreeMap<String, RunFact>,
+    pub(super) due: BTreeMap<(Timestamp, u64), Due>,
+    pub(super) sequence: u64,
+    pub(super) keys: BTreeSet<String>,
+    pub(super) facts: BTreeMap<String, RunFact>,
 }
 
 impl World {
@@ -187,11 +157,10 @@ impl World {
     }
 
     /// Pushes a series now and then at intervals; an earlier feed of the same series ends.
-    pub fn feed(&mut self, series: &SeriesKey, value: f64, every: Duration, lasts: Duration) {
+    pub fn feed(&mut self, series: &SeriesKey, push: Push) {
         let feed = Feed {
-            value,
-            every,
-            until: self.now + lasts,
+            push,
+            until: self.now + push.lasts,
             next: self.now,
         };
         self.feeds.insert(series.bytes().to_vec(), feed);
@@ -213,6 +182,13 @@ impl World {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// Whether a delivery is under way that will not be accepted: after a restart nobody can know.
+    pub fn in_doubt(&self) -> bool {
+        self.due
+            .values()
+            .any(|d| matches!(d, Due::Verdict(_, _, v) if *v != Verdict::Done))
     }
 
     /// One happening.
@@ -237,14 +213,14 @@ impl World {
             if feed.next > self.now || feed.next > feed.until {
                 continue;
             }
-            feed.next = feed.next + feed.every;
+            feed.next = feed.next + feed.push.every;
             let start = batch.keys.len() as u32;
             batch.keys.extend_from_slice(key);
             batch.items.push(Item {
                 index,
                 key: start..batch.keys.len() as u32,
-                ts: None,
-                value: feed.value,
+                ts: Some(self.now.shifted(feed.push.ahead_ms)),
+                value: feed.push.value,
                 id: None,
             });
         }
@@ -287,7 +263,7 @@ impl World {
             Due::Set(metric, value) => {
                 for (key, feed) in &mut self.feeds {
                     if SeriesKey::from_canonical(key).metric() == metric {
-                        feed.value = value;
+                        feed.push.value = value;
                     }
                 }
             }
@@ -327,122 +303,9 @@ impl World {
         }
     }
 
-    fn later(&mut self, after: Duration, due: Due) {
-        self.sequence += 1;
-        self.due.insert((self.now + after, self.sequence), due);
-    }
-
-    fn deliver(&mut self, page: Page, attempt: u32) {
-        let under_way = self
-            .due
-            .values()
-            .any(|d| matches!(d, Due::Verdict(key, a, _) if *key == page.key && *a == attempt));
-        if under_way {
-            if self.crash == Crash::Hard {
-                self.faults
-                    .push(format!("attempt {attempt} of {} left twice", page.key));
-            }
-            return;
-        }
-        let receiver = self
-            .receivers
-            .get(&page.receiver)
-            .copied()
-            .unwrap_or(Receiver {
-                answer: Answer::Ok,
-                latency: Duration::from_ms(100),
-            });
-        let (arrives, verdict) = match receiver.answer {
-            Answer::Ok => (true, Verdict::Done),
-            Answer::Down => (
-                false,
-                Verdict::Retry {
-                    why: "connection refused".to_owned(),
-                    after: None,
-                },
-            ),
-            Answer::Refuse => (
-                false,
-                Verdict::Refused {
-                    why: "404 not found".to_owned(),
-                },
-            ),
-            Answer::Unknown | Answer::Lost => (
-                receiver.answer == Answer::Unknown,
-                Verdict::Unknown {
-                    why: "no answer".to_owned(),
-                },
-            ),
-        };
-        let key = page.key.clone();
-        if arrives {
-            if self.keys.insert(page.key.clone()) {
-                self.accepted.push(page);
-            } else {
-                self.duplicates += 1;
-            }
-        }
-        self.later(receiver.latency, Due::Verdict(key, attempt, verdict));
-    }
-
-    fn start(&mut self, run: Run) {
-        if self.facts.contains_key(&run.id) {
-            self.faults
-                .push(format!("run {} was started twice", run.id));
-            return;
-        }
-        let busy = self.started.iter().any(|r| {
-            r.group == run.group && self.facts.get(&r.id).is_some_and(|f| f.ends_at > self.now)
-        });
-        if busy {
-            self.faults
-                .push(format!("two runs at once in group {}", run.group));
-        }
-        let script = self.scripts.get(&run.script).cloned().unwrap_or(Script {
-            code: 127,
-            takes: Duration::ZERO,
-            sets: None,
-        });
-        let took = script.takes.min(run.timeout);
-        let end = if script.takes > run.timeout {
-            RunEnd::TimedOut
-        } else {
-            RunEnd::Exited { code: script.code }
-        };
-        if let Some((metric, value, after)) = script.sets {
-            self.later(
-                Duration::from_ms(took.ms() + after.ms()),
-                Due::Set(metric, value),
-            );
-        }
-        self.later(took, Due::Ended(run.id.clone()));
-        let fact = RunFact {
-            ends_at: self.now + took,
-            end,
-            took,
-        };
-        self.facts.insert(run.id.clone(), fact);
-        self.started.push(run);
-    }
-
-    fn adopt(&mut self, run: Run) {
-        let known = self
-            .due
-            .values()
-            .any(|d| matches!(d, Due::Ended(id) if *id == run.id));
-        if known {
-            return;
-        }
-        let now = self.now;
-        let fact = self.facts.entry(run.id.clone()).or_insert(RunFact {
-            ends_at: now,
-            end: RunEnd::NotStarted {
-                why: "the engine stopped before it could start".to_owned(),
-            },
-            took: Duration::ZERO,
-        });
-        let after = fact.ends_at.since(now);
-        self.later(after, Due::Ended(run.id));
+    /// The sample log is gone: all of it was older than what is kept.
+    pub fn lose_samples(&mut self) {
+        self.samples.clear();
     }
 
     /// Dies and comes back with nothing but the two logs. The state before must be the state after.
