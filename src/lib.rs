@@ -4,6 +4,7 @@
 //! and services send, [`receivers`] words what people are told, [`journal`] is the log's grammar, [`shell`] does it all
 //! for real.
 
+pub mod api;
 pub mod config;
 pub mod engine;
 pub mod ingest;
