@@ -109,6 +109,7 @@ pub fn router(api: Api) -> Router {
         .route("/incidents/{id}", get(pages::incident))
         .route("/runbooks/{*path}", get(pages::runbook))
         .fallback(reply::no_such_page)
+        .method_not_allowed_fallback(reply::no_such_method)
         .with_state(site)
 }
 

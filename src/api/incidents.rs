@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::api::Site;
 use crate::api::auth::{Operator, Reader};
-use crate::api::reply::{failure, json, problem, read, stopped};
+use crate::api::reply::{Id, failure, json, problem, read, stopped};
 use crate::api::silences::{mutes, words};
 use crate::engine::View;
 use crate::engine::command::Command;
@@ -97,7 +97,7 @@ fn unknown(id: u64) -> Response {
 }
 
 /// One incident.
-pub async fn one(_: Reader, State(site): State<Site>, Path(id): Path<u64>) -> Response {
+pub async fn one(_: Reader, State(site): State<Site>, Id(id): Id) -> Response {
     match site
         .handle
         .ask(move |view| view.state.incidents.get(&id).cloned())
@@ -296,7 +296,7 @@ fn how(end: &RunEnd) -> String {
 }
 
 /// Why somebody was or was not told, in words and in data.
-pub async fn why(_: Reader, State(site): State<Site>, Path(id): Path<u64>) -> Response {
+pub async fn why(_: Reader, State(site): State<Site>, Id(id): Id) -> Response {
     let story = match site.handle.ask(move |view| Story::of(view, id)).await {
         None => return stopped(),
         Some(None) => return unknown(id),
@@ -329,12 +329,7 @@ struct Ack {
 }
 
 /// Someone has it.
-pub async fn ack(
-    caller: Operator,
-    State(site): State<Site>,
-    Path(id): Path<u64>,
-    body: Body,
-) -> Response {
+pub async fn ack(caller: Operator, State(site): State<Site>, Id(id): Id, body: Body) -> Response {
     let Ack { by, note } = match read(body).await {
         Ok(request) => request,
         Err(response) => return *response,

@@ -14,7 +14,7 @@ use crate::api::auth::Reader;
 use crate::api::board::{Asked, Board, Found};
 use crate::api::chart::{colour, marker_colour, number, svg};
 use crate::api::incidents::Story;
-use crate::api::reply::{escape, html, stopped};
+use crate::api::reply::{Id, escape, html, stopped};
 use crate::model::time::Timestamp;
 
 /// Largest runbook.
@@ -118,7 +118,7 @@ pub async fn index(_: Reader, State(site): State<Site>) -> Response {
 }
 
 /// One incident in words.
-pub async fn incident(_: Reader, State(site): State<Site>, Path(id): Path<u64>) -> Response {
+pub async fn incident(_: Reader, State(site): State<Site>, Id(id): Id) -> Response {
     let story = match site.handle.ask(move |view| Story::of(view, id)).await {
         None => return stopped(),
         Some(None) => return missing(&format!("There is no incident {id}.")),

@@ -1,6 +1,8 @@
 //! Answers: JSON, problems (RFC 9457) and pages.
 
 use axum::body::{Body, Bytes};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -140,6 +142,29 @@ pub async fn no_such_page(uri: Uri) -> Response {
         "not-found",
         format!("there is nothing at {}", uri.path()),
     )
+}
+
+/// A path that is known, but not with this method.
+pub async fn no_such_method(method: axum::http::Method, uri: Uri) -> Response {
+    problem(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method",
+        format!("{} does not take {method}", uri.path()),
+    )
+}
+
+/// A number in the path.
+pub struct Id(pub u64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Response;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let read = axum::extract::Path::<u64>::from_request_parts(parts, state).await;
+        read.map(|path| Self(path.0)).map_err(|_| {
+            let wanted = "the last part that names something must be a whole number";
+            problem(StatusCode::BAD_REQUEST, "id", wanted)
+        })
+    }
 }
 
 /// Text as it may stand in HTML, in attributes too.

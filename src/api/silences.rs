@@ -1,7 +1,7 @@
 //! Silences: list, try out, make, end.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::api::Site;
 use crate::api::auth::{Operator, Reader};
-use crate::api::reply::{failure, json, problem, read, stopped};
+use crate::api::reply::{Id, failure, json, problem, read, stopped};
 use crate::engine::command::Command;
 use crate::engine::event::Silence;
 use crate::model::labels::{Labels, Matcher, parse_matchers};
@@ -145,7 +145,7 @@ pub async fn preview(_: Reader, State(site): State<Site>, body: Body) -> Respons
 }
 
 /// Ends one now.
-pub async fn end(caller: Operator, State(site): State<Site>, Path(id): Path<u64>) -> Response {
+pub async fn end(caller: Operator, State(site): State<Site>, Id(id): Id) -> Response {
     let by = caller.who(None);
     match site.handle.command(Command::EndSilence { id, by }).await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),

@@ -342,6 +342,7 @@ async fn an_incident_can_be_read_and_taken() {
     assert_eq!(data["markers"][0]["kind"], "fired");
     assert_eq!(data["series"][0]["points"][0][1], 500.0);
     assert_eq!(w.get("/board/api_ms?window=soon").await.0, 400);
+    assert_eq!(w.get("/api/ops/v1/incidents/one").await.0, 400);
     assert!(w.get("/").await.1.contains("/incidents/1"));
 }
 
