@@ -19,9 +19,18 @@ const START_MS: i64 = 1_700_000_000_000;
 
 fn rules(count: usize) -> Vec<Arc<Rule>> {
     let text = "metric: m\nwindow: 3m\nthreshold: 1000\nnotify: [oncall@example.com]\n".to_owned();
-    let (one, problems) = read_rules(&SourceFile { path: "bench.yml".into(), shown: "bench.yml".into(), text });
-    assert!(problems.iter().all(|p| p.code.starts_with("OPS-R")), "{problems:?}");
-    let Some(one) = one.first() else { return Vec::new() };
+    let (one, problems) = read_rules(&SourceFile {
+        path: "bench.yml".into(),
+        shown: "bench.yml".into(),
+        text,
+    });
+    assert!(
+        problems.iter().all(|p| p.code.starts_with("OPS-R")),
+        "{problems:?}"
+    );
+    let Some(one) = one.first() else {
+        return Vec::new();
+    };
     (0..count)
         .map(|i| {
             let (name, metric) = (format!("r{i}"), format!("m{i}"));
@@ -51,14 +60,49 @@ fn rules(count: usize) -> Vec<Arc<Rule>> {
 
 fn engine(count: usize, samples: i64) -> Engine {
     let mut engine = Engine::default();
-    let policy = Policy { rules: rules(count), ..Policy::default() };
-    engine.handle(Timestamp::from_ms(START_MS), Input::Policy(Arc::new(policy)));
-    let new = (0..count).map(|i| SeriesKey::new(&format!("m{i}"), &Labels::new().with("region", "east").with("instance", "api-1:9100"))).collect();
-    engine.handle(Timestamp::from_ms(START_MS), Input::Samples(Admitted { at: Timestamp::from_ms(START_MS), new, ..Admitted::default() }));
+    let policy = Policy {
+        rules: rules(count),
+        ..Policy::default()
+    };
+    engine.handle(
+        Timestamp::from_ms(START_MS),
+        Input::Policy(Arc::new(policy)),
+    );
+    let new = (0..count)
+        .map(|i| {
+            SeriesKey::new(
+                &format!("m{i}"),
+                &Labels::new()
+                    .with("region", "east")
+                    .with("instance", "api-1:9100"),
+            )
+        })
+        .collect();
+    engine.handle(
+        Timestamp::from_ms(START_MS),
+        Input::Samples(Admitted {
+            at: Timestamp::from_ms(START_MS),
+            new,
+            ..Admitted::default()
+        }),
+    );
     for t in 0..samples {
         let ts = Timestamp::from_ms(START_MS + t * 1_000);
-        let samples = (0..count as u32).map(|series| Sample { series, ts, value: f64::from(series % 900) + t as f64 / 7.0 }).collect();
-        engine.handle(ts, Input::Samples(Admitted { at: ts, samples, ..Admitted::default() }));
+        let samples = (0..count as u32)
+            .map(|series| Sample {
+                series,
+                ts,
+                value: f64::from(series % 900) + t as f64 / 7.0,
+            })
+            .collect();
+        engine.handle(
+            ts,
+            Input::Samples(Admitted {
+                at: ts,
+                samples,
+                ..Admitted::default()
+            }),
+        );
     }
     engine
 }
@@ -76,7 +120,17 @@ fn best(rounds: usize, mut work: impl FnMut(usize)) -> Wall {
 
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().find_map(|l| l.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse().ok()).unwrap_or(0)
+    status
+        .lines()
+        .find_map(|l| {
+            l.strip_prefix("VmRSS:")?
+                .trim()
+                .strip_suffix(" kB")?
+                .trim()
+                .parse()
+                .ok()
+        })
+        .unwrap_or(0)
 }
 
 /// Door, windows and one rule over all series; nothing is left out but the process itself.
@@ -84,36 +138,86 @@ fn memory() {
     let before = resident_kib();
     let mut door = Intake::default();
     let mut engine = Engine::default();
-    let policy = Policy { rules: rules(1), ..Policy::default() };
-    engine.handle(Timestamp::from_ms(START_MS), Input::Policy(Arc::new(policy)));
+    let policy = Policy {
+        rules: rules(1),
+        ..Policy::default()
+    };
+    engine.handle(
+        Timestamp::from_ms(START_MS),
+        Input::Policy(Arc::new(policy)),
+    );
     let mut new = Vec::new();
     for i in 0..100_000 {
-        let labels = Labels::new().with("region", "east").with("instance", &format!("api-{i}:9100")).with("job", "county-api");
+        let labels = Labels::new()
+            .with("region", "east")
+            .with("instance", &format!("api-{i}:9100"))
+            .with("job", "county-api");
         door.number(SeriesKey::new("m0", &labels).bytes(), &mut new);
     }
-    engine.handle(Timestamp::from_ms(START_MS), Input::Samples(Admitted { at: Timestamp::from_ms(START_MS), new, ..Admitted::default() }));
+    engine.handle(
+        Timestamp::from_ms(START_MS),
+        Input::Samples(Admitted {
+            at: Timestamp::from_ms(START_MS),
+            new,
+            ..Admitted::default()
+        }),
+    );
     for t in 0..20 {
         let ts = Timestamp::from_ms(START_MS + t * 5_000);
-        let samples = (0..100_000).map(|series| Sample { series, ts, value: f64::from(series % 900) }).collect();
-        engine.handle(ts, Input::Samples(Admitted { at: ts, samples, ..Admitted::default() }));
+        let samples = (0..100_000)
+            .map(|series| Sample {
+                series,
+                ts,
+                value: f64::from(series % 900),
+            })
+            .collect();
+        engine.handle(
+            ts,
+            Input::Samples(Admitted {
+                at: ts,
+                samples,
+                ..Admitted::default()
+            }),
+        );
         engine.handle(ts, Input::Tick);
     }
     let bytes = (resident_kib() - before) * 1_024 / 100_000;
-    println!("memory, 100,000 series of one rule, 20 samples each, 3 labels: {bytes} bytes a series");
+    println!(
+        "memory, 100,000 series of one rule, 20 samples each, 3 labels: {bytes} bytes a series"
+    );
     black_box((&door, &engine));
 }
 
 fn main() {
     memory();
-    println!("{:>9}  {:>10}  {:>10}  {:>12}  {:>6}", "rules", "tick ms", "floor ms", "ns per rule", "ratio");
+    println!(
+        "{:>9}  {:>10}  {:>10}  {:>12}  {:>6}",
+        "rules", "tick ms", "floor ms", "ns per rule", "ratio"
+    );
     for count in [1_000, 10_000, 100_000, 200_000] {
         let mut engine = engine(count, 180);
-        let tick = best(7, |round| engine.handle(Timestamp::from_ms(START_MS + 179_000 + round as i64), Input::Tick));
+        let tick = best(7, |round| {
+            engine.handle(
+                Timestamp::from_ms(START_MS + 179_000 + round as i64),
+                Input::Tick,
+            )
+        });
         while engine.next_effect().is_some() {}
         drop(engine);
-        let plain: Vec<Vec<f64>> = (0..count).map(|i| (0..180).map(|t| (i % 900) as f64 + f64::from(t) / 7.0).collect()).collect();
+        let plain: Vec<Vec<f64>> = (0..count)
+            .map(|i| {
+                (0..180)
+                    .map(|t| (i % 900) as f64 + f64::from(t) / 7.0)
+                    .collect()
+            })
+            .collect();
         let floor = best(7, |_| {
-            black_box(plain.iter().filter(|v| v.iter().sum::<f64>() / v.len() as f64 > 1_000.0).count());
+            black_box(
+                plain
+                    .iter()
+                    .filter(|v| v.iter().sum::<f64>() / v.len() as f64 > 1_000.0)
+                    .count(),
+            );
         });
         println!(
             "{count:>9}  {:>10.2}  {:>10.2}  {:>12.0}  {:>6.2}",

@@ -26,11 +26,13 @@ struct Plain {
 }
 
 async fn floor_one(body: Bytes) -> StatusCode {
-    serde_json::from_slice::<Plain>(&body).map_or(StatusCode::BAD_REQUEST, |_| StatusCode::NO_CONTENT)
+    serde_json::from_slice::<Plain>(&body)
+        .map_or(StatusCode::BAD_REQUEST, |_| StatusCode::NO_CONTENT)
 }
 
 async fn floor_many(body: Bytes) -> StatusCode {
-    serde_json::from_slice::<Vec<Plain>>(&body).map_or(StatusCode::BAD_REQUEST, |_| StatusCode::NO_CONTENT)
+    serde_json::from_slice::<Vec<Plain>>(&body)
+        .map_or(StatusCode::BAD_REQUEST, |_| StatusCode::NO_CONTENT)
 }
 
 fn script(dir: &std::path::Path, items: usize) -> PathBuf {
@@ -42,36 +44,77 @@ fn script(dir: &std::path::Path, items: usize) -> PathBuf {
     let text = if items == 1 {
         text
     } else {
-        text.replace("request = function()", "local made\nrequest = function()\n  if made then return made end").replace("  return wrk.format('POST', nil, nil, body)", "  made = wrk.format('POST', nil, nil, body)\n  return made")
+        text.replace(
+            "request = function()",
+            "local made\nrequest = function()\n  if made then return made end",
+        )
+        .replace(
+            "  return wrk.format('POST', nil, nil, body)",
+            "  made = wrk.format('POST', nil, nil, body)\n  return made",
+        )
     };
     std::fs::write(&path, text).expect("scratch folder is writable");
     path
 }
 
 fn load(url: &str, script: &std::path::Path, seconds: u32) -> f64 {
-    let out = Command::new("wrk").args(["-t1", "-c64", &format!("-d{seconds}s"), "-s"]).arg(script).arg(url).output().expect("wrk runs: install Debian's package wrk");
+    let out = Command::new("wrk")
+        .args(["-t1", "-c64", &format!("-d{seconds}s"), "-s"])
+        .arg(script)
+        .arg(url)
+        .output()
+        .expect("wrk runs: install Debian's package wrk");
     let text = String::from_utf8_lossy(&out.stdout);
     assert!(!text.contains("Non-2xx"), "{text}");
-    let line = text.lines().find(|l| l.starts_with("Requests/sec:")).unwrap_or_else(|| panic!("{text}"));
-    line.trim_start_matches("Requests/sec:").trim().parse().expect("wrk prints a number")
+    let line = text
+        .lines()
+        .find(|l| l.starts_with("Requests/sec:"))
+        .unwrap_or_else(|| panic!("{text}"));
+    line.trim_start_matches("Requests/sec:")
+        .trim()
+        .parse()
+        .expect("wrk prints a number")
 }
 
 fn main() {
     let dir = std::env::temp_dir().join(format!("ops-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("scratch folder");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("runtime");
     let (floor, ours) = runtime.block_on(async {
-        let start = Start { data: &dir.join("data"), policy: Arc::new(Policy::default()), tick: Duration::from_secs(1), retention: Duration::from_hours(1) };
+        let start = Start {
+            data: &dir.join("data"),
+            policy: Arc::new(Policy::default()),
+            tick: Duration::from_secs(1),
+            retention: Duration::from_hours(1),
+        };
         let ready = start.open().expect("logs open");
         let handle = ready.handle();
         ready.go(|_| {});
         let (reload, _) = std::sync::mpsc::channel();
-        let api = Api { handle, loaded: Arc::new(RwLock::new(Loaded::default())), reload, data: dir.join("data"), runbooks: dir.join("runbooks") };
-        let ours = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-        let floor = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-        let addresses = (floor.local_addr().expect("bound"), ours.local_addr().expect("bound"));
+        let api = Api {
+            handle,
+            loaded: Arc::new(RwLock::new(Loaded::default())),
+            reload,
+            data: dir.join("data"),
+            runbooks: dir.join("runbooks"),
+        };
+        let ours = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("loopback");
+        let floor = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("loopback");
+        let addresses = (
+            floor.local_addr().expect("bound"),
+            ours.local_addr().expect("bound"),
+        );
         tokio::spawn(api::serve(ours, api::router(api), std::future::pending()));
-        let bare = Router::new().route("/metric", post(floor_one)).route("/metrics", post(floor_many));
+        let bare = Router::new()
+            .route("/metric", post(floor_one))
+            .route("/metrics", post(floor_many));
         tokio::spawn(async move { axum::serve(floor, bare).await });
         addresses
     });
@@ -81,11 +124,17 @@ fn main() {
         for _ in 0..3 {
             let bare = load(&format!("http://{floor}/{floor_path}"), &script, 4) * items as f64;
             let durable = load(&format!("http://{ours}/metric"), &script, 4) * items as f64;
-            println!("{items:>5} samples a request: floor {bare:>10.0}/s  durable {durable:>10.0}/s  ratio {:.2}", durable / bare);
+            println!(
+                "{items:>5} samples a request: floor {bare:>10.0}/s  durable {durable:>10.0}/s  ratio {:.2}",
+                durable / bare
+            );
             ratios.push(durable / bare);
         }
         ratios.sort_by(f64::total_cmp);
-        println!("{items:>5} samples a request: median ratio {:.2}", ratios[1]);
+        println!(
+            "{items:>5} samples a request: median ratio {:.2}",
+            ratios[1]
+        );
     }
     runtime.shutdown_background();
     let _ = std::fs::remove_dir_all(&dir);

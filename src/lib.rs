@@ -2,7 +2,7 @@
 //!
 //! Rooms in reading order: [`model`] has the nouns, [`engine`] decides, [`config`] and [`ingest`] translate what people
 //! and services send, [`receivers`] words what people are told, [`journal`] is the log's grammar, [`shell`] does it all
-//! for real, and [`cli`] is how people start and ask it.
+//! for real, [`api`] and [`cli`] are how people and programs reach it; [`sim`] drives the same engine in a virtual world.
 
 pub mod model;
 pub mod engine;

@@ -24,6 +24,7 @@ const RULE: &str = r#"# The county API answers slowly: page, and put the docket 
 metric: county_api_ms
 window: 15s
 threshold: 1000
+for: 5s
 notify: ["oncall@opm.gov", pager_duty]
 runbook: wiki/slow-county-api
 action: "ROLLBACK:DOCKET_RULE"
@@ -37,7 +38,10 @@ const RUNBOOK: &str = "# Slow county API\n\nThe county API answers in more than 
 
 /// Runs the lab until Ctrl-C.
 pub fn run(flags: Flags) -> ExitCode {
-    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    else {
         eprintln!("error: no runtime");
         return ExitCode::FAILURE;
     };
@@ -73,19 +77,38 @@ fn lay_out(scratch: &Path, inbox: &Inbox) -> std::io::Result<()> {
 }
 
 async fn lab(flags: &Flags, scratch: &Path) -> Result<ExitCode, String> {
-    let (inbox, mut arrivals) = Inbox::open().await.map_err(|e| format!("the local inbox: {e}"))?;
-    lay_out(scratch, &inbox).map_err(|e| format!("the scratch folder {}: {e}", scratch.display()))?;
-    let flags = Flags { config: Some(scratch.join("ops.yaml")), data: None, alerts: None, scripts: None, runbooks: None, ..flags.clone() };
+    let (inbox, mut arrivals) = Inbox::open()
+        .await
+        .map_err(|e| format!("the local inbox: {e}"))?;
+    lay_out(scratch, &inbox)
+        .map_err(|e| format!("the scratch folder {}: {e}", scratch.display()))?;
+    let flags = Flags {
+        config: Some(scratch.join("ops.yaml")),
+        data: None,
+        alerts: None,
+        scripts: None,
+        runbooks: None,
+        ..flags.clone()
+    };
     let server = Server::start(&flags).await?;
     let url = format!("http://{}", server.address);
-    println!("A county API reports how long it takes, four times a second. In 5 seconds a new docket rule makes it slow.");
+    println!(
+        "A county API reports how long it takes, four times a second. In 5 seconds a new docket rule makes it slow."
+    );
     println!("board: {url}/board/county_api_ms\n");
     tokio::spawn(async move {
         while let Some(arrival) = arrivals.recv().await {
             match arrival {
-                Arrival::Mail(mail) => println!("          inbox           mail to {}: {}", mail.to.join(", "), mail.subject),
+                Arrival::Mail(mail) => println!(
+                    "          inbox           mail to {}: {}",
+                    mail.to.join(", "),
+                    mail.subject
+                ),
                 Arrival::Webhook(body) => {
-                    let (status, title) = (body["status"].as_str().unwrap_or(""), body["commonLabels"]["alertname"].as_str().unwrap_or(""));
+                    let (status, title) = (
+                        body["status"].as_str().unwrap_or(""),
+                        body["commonLabels"]["alertname"].as_str().unwrap_or(""),
+                    );
                     println!("          inbox           webhook pager_duty: {status} {title}");
                 }
             }
@@ -108,7 +131,11 @@ async fn service(url: String, rule: PathBuf) {
         }
         let slow = std::fs::read_to_string(&rule).is_ok_and(|r| r.trim() == "new");
         let wobble = (n * 7_919 % 41) as f64 - 20.0;
-        let val = if slow { 1_580.0 + wobble } else { 112.0 + wobble / 4.0 };
+        let val = if slow {
+            1_580.0 + wobble
+        } else {
+            112.0 + wobble / 4.0
+        };
         let body = format!(r#"{{"name":"county_api_ms","val":{val}}}"#);
         let _ = client.post(format!("{url}/metric")).body(body).send().await;
     }

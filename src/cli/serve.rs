@@ -22,7 +22,10 @@ use crate::shell::load::{Loaded, Loader, Places, watch};
 
 /// Runs until SIGTERM or Ctrl-C.
 pub fn run(flags: Flags) -> ExitCode {
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime.block_on(async {
             match Server::start(&flags).await {
                 Ok(server) => server.until_stopped().await,
@@ -44,8 +47,11 @@ const RETENTION: Duration = Duration::from_hours(24);
 
 /// Logs go to standard error; `RUST_LOG` chooses what.
 fn log_to_stderr(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("ops=info,warn"));
-    let to = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("ops=info,warn"));
+    let to = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // A second call in one process (tests) keeps the first.
     let _ = match format {
         LogFormat::Json => to.json().try_init(),
@@ -70,7 +76,9 @@ fn check_exposure(address: SocketAddr, loaded: &Loaded) -> Result<(), String> {
     if address.ip().is_loopback() || !loaded.settings.tokens.is_empty() {
         return Ok(());
     }
-    Err(format!("listening on {address} would let everyone on the network push metrics and run heals: set `auth.tokens` in ops.yaml, or listen on 127.0.0.1"))
+    Err(format!(
+        "listening on {address} would let everyone on the network push metrics and run heals: set `auth.tokens` in ops.yaml, or listen on 127.0.0.1"
+    ))
 }
 
 impl Server {
@@ -80,27 +88,66 @@ impl Server {
     /// A sentence for the person who starts it.
     pub async fn start(flags: &Flags) -> Result<Server, String> {
         let (settings, ..) = flags.settings()?;
-        let Options { config, root, listen, data, alerts, scripts, runbooks, tick, log_format, .. } = options(flags, &settings);
+        let Options {
+            config,
+            root,
+            listen,
+            data,
+            alerts,
+            scripts,
+            runbooks,
+            tick,
+            log_format,
+            ..
+        } = options(flags, &settings);
         log_to_stderr(log_format);
-        std::fs::create_dir_all(&data).map_err(|e| format!("the data folder {}: {e}", data.display()))?;
+        std::fs::create_dir_all(&data)
+            .map_err(|e| format!("the data folder {}: {e}", data.display()))?;
         // Scripts run elsewhere, so their place must not depend on where we are.
-        let data = data.canonicalize().map_err(|e| format!("the data folder {}: {e}", data.display()))?;
-        let places = Places { config, root, scripts, runbooks: runbooks.clone(), alerts, data: data.clone() };
+        let data = data
+            .canonicalize()
+            .map_err(|e| format!("the data folder {}: {e}", data.display()))?;
+        let places = Places {
+            config,
+            root,
+            scripts,
+            runbooks: runbooks.clone(),
+            alerts,
+            data: data.clone(),
+        };
         let mut loader = Loader::new(places.clone());
         let current: Arc<RwLock<Loaded>> = loader.current();
         let loaded = loader.load().unwrap_or_default();
         let retention = loaded.settings.retention.unwrap_or(RETENTION);
         report(&loaded);
 
-        let address = listen.to_socket_addrs().ok().and_then(|mut a| a.next()).ok_or_else(|| format!("`{listen}` is no address to listen on: write host:port"))?;
+        let address = listen
+            .to_socket_addrs()
+            .ok()
+            .and_then(|mut a| a.next())
+            .ok_or_else(|| format!("`{listen}` is no address to listen on: write host:port"))?;
         check_exposure(address, &loaded)?;
-        let listener = TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|e| format!("cannot listen on {address}: {e}"))?;
         let address = listener.local_addr().map_err(|e| e.to_string())?;
 
-        let start = Start { data: &data, policy: loaded.policy.clone(), tick, retention };
-        let ready = start.open().map_err(|e| format!("the data folder {}: {e}", data.display()))?;
+        let start = Start {
+            data: &data,
+            policy: loaded.policy.clone(),
+            tick,
+            retention,
+        };
+        let ready = start
+            .open()
+            .map_err(|e| format!("the data folder {}: {e}", data.display()))?;
         let handle = ready.handle();
-        let deliver = Deliver { handle: handle.clone(), loaded: current.clone(), places, url: format!("http://{address}") };
+        let deliver = Deliver {
+            handle: handle.clone(),
+            loaded: current.clone(),
+            places,
+            url: format!("http://{address}"),
+        };
         let runtime = tokio::runtime::Handle::current();
         let thread = ready.go(move |effect| {
             let _inside = runtime.enter();
@@ -116,13 +163,29 @@ impl Server {
             engine.tell(Input::Policy(loaded.policy.clone()));
         });
         tokio::spawn(push_own_series(handle.clone(), current.clone()));
-        let api = Api { handle: handle.clone(), loaded: current, reload: reload.clone(), data, runbooks };
-        Ok(Server { address, handle, listener, api, reload, thread })
+        let api = Api {
+            handle: handle.clone(),
+            loaded: current,
+            reload: reload.clone(),
+            data,
+            runbooks,
+        };
+        Ok(Server {
+            address,
+            handle,
+            listener,
+            api,
+            reload,
+            thread,
+        })
     }
 
     /// Serves until SIGTERM or Ctrl-C, then stops in order: no new requests, commit, snapshot.
     pub async fn until_stopped(self) -> ExitCode {
-        let (Ok(mut term), Ok(mut hup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) else {
+        let (Ok(mut term), Ok(mut hup)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::hangup()),
+        ) else {
             eprintln!("error: signals cannot be caught");
             return ExitCode::FAILURE;
         };
@@ -141,7 +204,10 @@ impl Server {
             tracing::error!(%error, "No longer listening.");
         }
         let stopping = self.handle.stop();
-        if tokio::time::timeout(Duration::from_secs(10).std(), stopping).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(10).std(), stopping)
+            .await
+            .is_err()
+        {
             tracing::warn!("The engine did not stop in time; its logs are complete all the same.");
             return ExitCode::FAILURE;
         }
@@ -155,7 +221,11 @@ fn report(loaded: &Loaded) {
     for (problem, _) in &loaded.problems.0 {
         tracing::warn!(code = problem.code, "{}", problem.brief());
     }
-    tracing::info!(rules = loaded.policy.rules.len(), problems = loaded.problems.0.len(), "Rules loaded.");
+    tracing::info!(
+        rules = loaded.policy.rules.len(),
+        problems = loaded.problems.0.len(),
+        "Rules loaded."
+    );
 }
 
 /// What `ops` measures about itself and judges by its own rules.
@@ -163,16 +233,37 @@ async fn push_own_series(handle: Handle, loaded: Arc<RwLock<Loaded>>) {
     let mut beat = tokio::time::interval(Duration::from_secs(5).std());
     loop {
         beat.tick().await;
-        let files = loaded.read().unwrap_or_else(std::sync::PoisonError::into_inner).files.clone();
+        let files = loaded
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .files
+            .clone();
         let mut batch = Batch::default();
-        let damaged = handle.status.damaged_total.load(std::sync::atomic::Ordering::Relaxed);
-        let own = std::iter::once((SeriesKey::new("ops_log_damaged_places", &Labels::new()), damaged as f64));
-        let files = files.iter().map(|(file, ok)| (SeriesKey::new("ops_config_ok", &Labels::new().with("file", file)), f64::from(u8::from(*ok))));
+        let damaged = handle
+            .status
+            .damaged_total
+            .load(std::sync::atomic::Ordering::Relaxed);
+        let own = std::iter::once((
+            SeriesKey::new("ops_log_damaged_places", &Labels::new()),
+            damaged as f64,
+        ));
+        let files = files.iter().map(|(file, ok)| {
+            (
+                SeriesKey::new("ops_config_ok", &Labels::new().with("file", file)),
+                f64::from(u8::from(*ok)),
+            )
+        });
         for (index, (key, value)) in (0..).zip(own.chain(files)) {
             let start = u32::try_from(batch.keys.len()).unwrap_or(u32::MAX);
             batch.keys.extend_from_slice(key.bytes());
             let end = u32::try_from(batch.keys.len()).unwrap_or(u32::MAX);
-            batch.items.push(Item { index, key: start..end, ts: None, value, id: None });
+            batch.items.push(Item {
+                index,
+                key: start..end,
+                ts: None,
+                value,
+                id: None,
+            });
         }
         if let Err(error) = handle.push(batch).await {
             tracing::debug!(%error, "Own series not stored.");
@@ -183,11 +274,15 @@ async fn push_own_series(handle: Handle, loaded: Arc<RwLock<Loaded>>) {
 /// The story on standard output, one line for each thing that a person would want to know.
 async fn print_transcript(handle: &Handle) {
     let mut entries = handle.entries();
-    let mut state: State = handle.ask(|view| view.state.clone()).await.unwrap_or_default();
+    let mut state: State = handle
+        .ask(|view| view.state.clone())
+        .await
+        .unwrap_or_default();
     tokio::spawn(async move {
         while let Ok(entry) = entries.recv().await {
+            // The whole entry first: what was decided about an incident stands behind its opening.
+            state.apply(&entry);
             for event in &entry.events {
-                state.apply_one(entry.at, event);
                 if let Some(line) = transcript::banner(event, &state) {
                     println!("{}  {line}", entry.at.clock());
                 }

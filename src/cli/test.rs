@@ -26,21 +26,28 @@ pub fn run(files: &[PathBuf]) -> ExitCode {
         }
     }
     println!("{passed} passed, {failed} failed");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn play(file: &Path, update: bool) -> Result<(), String> {
     let text = std::fs::read_to_string(file).map_err(|e| format!("  {e}"))?;
     let scenario = Scenario::parse(&text).map_err(|e| format!("  {}:{e}", file.display()))?;
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let world = scenario.play(&|names| policy(folder, names), &mut |_| {}).map_err(|e| format!("  {e}"))?;
+    let folder = file.parent().unwrap_or(Path::new(".")).to_owned();
+    let world = scenario
+        .play(&move |names: &[String]| policy(&folder, names), &mut |_| {})
+        .map_err(|e| format!("  {e}"))?;
     let got = world.transcript.join("\n") + "\n";
     if got == scenario.expected {
         return Ok(());
     }
     if update {
         let head = text.split("\n---").next().unwrap_or(&text);
-        std::fs::write(file, format!("{}\n---\n{got}", head.trim_end())).map_err(|e| format!("  {e}"))?;
+        std::fs::write(file, format!("{}\n---\n{got}", head.trim_end()))
+            .map_err(|e| format!("  {e}"))?;
         return Ok(());
     }
     Err(difference(&scenario.expected, &got))
@@ -51,10 +58,19 @@ fn policy(folder: &Path, names: &[String]) -> Result<Arc<Policy>, String> {
     let mut policy = Policy::default();
     for name in names {
         let path = folder.join(name);
-        let text = std::fs::read_to_string(&path).map_err(|e| format!("rules {}: {e}", path.display()))?;
-        let file = SourceFile { path: name.clone(), shown: path.display().to_string(), text };
+        let text =
+            std::fs::read_to_string(&path).map_err(|e| format!("rules {}: {e}", path.display()))?;
+        let file = SourceFile {
+            path: name.clone(),
+            shown: path.display().to_string(),
+            text,
+        };
         let (rules, problems) = read_rules(&file);
-        let errors: Vec<String> = problems.iter().filter(|p| p.severity == Severity::Error).map(|p| p.render(&file.text)).collect();
+        let errors: Vec<String> = problems
+            .iter()
+            .filter(|p| p.severity == Severity::Error)
+            .map(|p| p.render(&file.text))
+            .collect();
         if !errors.is_empty() {
             return Err(errors.join("\n"));
         }
@@ -67,9 +83,17 @@ fn policy(folder: &Path, names: &[String]) -> Result<Arc<Policy>, String> {
 fn difference(expected: &str, got: &str) -> String {
     let (a, b): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), got.lines().collect());
     let head = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
-    let tail = a[head..].iter().rev().zip(b[head..].iter().rev()).take_while(|(x, y)| x == y).count();
+    let tail = a[head..]
+        .iter()
+        .rev()
+        .zip(b[head..].iter().rev())
+        .take_while(|(x, y)| x == y)
+        .count();
     let line = |sign: char, l: &&str| format!("  {sign} {l}\n");
-    let mut out: String = a[head.saturating_sub(2)..head].iter().map(|l| line(' ', l)).collect();
+    let mut out: String = a[head.saturating_sub(2)..head]
+        .iter()
+        .map(|l| line(' ', l))
+        .collect();
     out.extend(a[head..a.len() - tail].iter().map(|l| line('-', l)));
     out.extend(b[head..b.len() - tail].iter().map(|l| line('+', l)));
     out.extend(a[a.len() - tail..].iter().take(2).map(|l| line(' ', l)));

@@ -205,7 +205,7 @@ pub fn banner(event: &Event, state: &State) -> Option<String> {
             };
             (
                 "ALERT",
-                format!("{metric} {}{unit}{threshold}", number(first)),
+                format!("{metric} {}{unit}{threshold}", short(first)),
                 then,
             )
         }
@@ -220,7 +220,7 @@ pub fn banner(event: &Event, state: &State) -> Option<String> {
             let last = incident.alerts.values().max_by_key(|m| m.resolved_at);
             let back = match (cause, last) {
                 (Cause::Recovered, Some(m)) => {
-                    format!("{metric} back to {}{}", number(m.alert.value), unit(metric))
+                    format!("{metric} back to {}{}", short(m.alert.value), unit(metric))
                 }
                 _ => format!("{metric} {}", cause.words()),
             };
@@ -275,6 +275,15 @@ fn base(path: &str) -> &str {
 
 fn unit(metric: &str) -> &'static str {
     if metric.ends_with("_ms") { " ms" } else { "" }
+}
+
+/// For a glance: whole numbers from 100 up.
+fn short(value: f64) -> String {
+    if (100.0..1e15).contains(&value.abs()) {
+        format!("{value:.0}")
+    } else {
+        number(value)
+    }
 }
 
 /// At most three digits after the point; the very small and the very great by their exponent.

@@ -192,8 +192,16 @@ impl Deliver {
     }
 
     fn spec(&self, run: &Run) -> Result<RunSpec, String> {
-        let script = self.places.find(&run.script).canonicalize().map_err(|e| format!("{}: {e}", run.script))?;
-        let scripts = self.places.scripts.canonicalize().map_err(|e| format!("scripts: {e}"))?;
+        let script = self
+            .places
+            .find(&run.script)
+            .canonicalize()
+            .map_err(|e| format!("{}: {e}", run.script))?;
+        let scripts = self
+            .places
+            .scripts
+            .canonicalize()
+            .map_err(|e| format!("scripts: {e}"))?;
         if !script.starts_with(&scripts) {
             return Err(format!("{} leads out of scripts/", run.script));
         }

@@ -29,7 +29,10 @@ pub struct Places {
 impl Places {
     /// Where a file lies that rules name as `scripts/…` or `runbooks/…`.
     pub fn find(&self, path: &str) -> PathBuf {
-        match (path.strip_prefix("scripts/"), path.strip_prefix("runbooks/")) {
+        match (
+            path.strip_prefix("scripts/"),
+            path.strip_prefix("runbooks/"),
+        ) {
             (Some(name), _) => self.scripts.join(name),
             (_, Some(name)) => self.runbooks.join(name),
             (None, None) => self.root.join(path),
@@ -261,7 +264,12 @@ impl Loader {
 
 fn own_rules() -> Vec<Arc<Rule>> {
     let name = "ops".to_owned();
-    read_rules(&SourceFile { path: name.clone(), shown: name, text: OWN_RULES.to_owned() }).0
+    read_rules(&SourceFile {
+        path: name.clone(),
+        shown: name,
+        text: OWN_RULES.to_owned(),
+    })
+    .0
 }
 
 /// A file's text; bytes that are no text are replaced, so that the checker can point at them.
@@ -363,8 +371,16 @@ mod tests {
 
     #[test]
     fn the_rules_about_ourselves_are_good() {
-        let file = SourceFile { path: "ops".into(), shown: "ops".into(), text: OWN_RULES.into() };
-        let errors: Vec<_> = read_rules(&file).1.into_iter().filter(|p| p.severity == Severity::Error).collect();
+        let file = SourceFile {
+            path: "ops".into(),
+            shown: "ops".into(),
+            text: OWN_RULES.into(),
+        };
+        let errors: Vec<_> = read_rules(&file)
+            .1
+            .into_iter()
+            .filter(|p| p.severity == Severity::Error)
+            .collect();
         assert!(errors.is_empty(), "{errors:?}");
         assert_eq!(own_rules().len(), 2);
     }
@@ -374,12 +390,27 @@ mod tests {
         let root = std::env::temp_dir().join(format!("ops-load-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&root);
         std::fs::create_dir_all(root.join("alerts")).unwrap();
-        let places = Places { config: root.join("ops.yaml"), root: root.clone(), alerts: root.join("alerts"), data: root.join("data"), scripts: root.join("scripts"), runbooks: root.join("runbooks") };
-        let good = |metric: &str| format!("metric: {metric}\nthreshold: 1\nnotify: [a@example.com]\n");
+        let places = Places {
+            config: root.join("ops.yaml"),
+            root: root.clone(),
+            alerts: root.join("alerts"),
+            data: root.join("data"),
+            scripts: root.join("scripts"),
+            runbooks: root.join("runbooks"),
+        };
+        let good =
+            |metric: &str| format!("metric: {metric}\nthreshold: 1\nnotify: [a@example.com]\n");
         std::fs::write(root.join("alerts/a.yml"), good("a")).unwrap();
         std::fs::write(root.join("alerts/b.yml"), good("b")).unwrap();
         let mut loader = Loader::new(places.clone());
-        let metrics = |l: &Loaded| l.policy.rules.iter().filter(|r| r.file != "ops").map(|r| r.selector.metric.clone()).collect::<Vec<_>>();
+        let metrics = |l: &Loaded| {
+            l.policy
+                .rules
+                .iter()
+                .filter(|r| r.file != "ops")
+                .map(|r| r.selector.metric.clone())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(metrics(&loader.load().unwrap()), ["a", "b"]);
         assert!(loader.load().is_none(), "nothing changed");
         std::fs::write(root.join("alerts/a.yml"), "metric: [").unwrap();

@@ -26,7 +26,10 @@ struct Lab {
 
 impl Lab {
     async fn open() -> Lab {
-        let dir = std::env::temp_dir().join(format!("ops-crash-{}-{:?}", std::process::id(), Instant::now()).replace(['{', '}', ' ', ':'], "_"));
+        let dir = std::env::temp_dir().join(
+            format!("ops-crash-{}-{:?}", std::process::id(), Instant::now())
+                .replace(['{', '}', ' ', ':'], "_"),
+        );
         for sub in ["alerts", "scripts"] {
             std::fs::create_dir_all(dir.join(sub)).unwrap();
         }
@@ -38,7 +41,11 @@ impl Lab {
                 let body: serde_json::Value = serde_json::from_str(&body).unwrap();
                 let key = headers["idempotency-key"].to_str().unwrap().to_owned();
                 let incident = body["ops"]["incident"].as_u64().unwrap();
-                seen.lock().unwrap().push((key, incident, body["ops"]["kind"].as_str().unwrap().to_owned()));
+                seen.lock().unwrap().push((
+                    key,
+                    incident,
+                    body["ops"]["kind"].as_str().unwrap().to_owned(),
+                ));
                 async { "ok" }
             }),
         );
@@ -46,21 +53,49 @@ impl Lab {
         let url = format!("http://{}/", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, hook).await });
         std::fs::write(dir.join("alerts/m.yml"), RULE).unwrap();
-        std::fs::write(dir.join("ops.yaml"), format!("receivers:\n- name: hook\n  webhook_configs:\n  - url: {url}\n")).unwrap();
+        std::fs::write(
+            dir.join("ops.yaml"),
+            format!("receivers:\n- name: hook\n  webhook_configs:\n  - url: {url}\n"),
+        )
+        .unwrap();
         let script = dir.join("scripts/rollback_m.sh");
-        std::fs::write(&script, format!("#!/bin/sh\necho \"$OPS_RUN_ID\" >> {}/started\n", dir.display())).unwrap();
-        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let port = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        std::fs::write(
+            &script,
+            format!(
+                "#!/bin/sh\necho \"$OPS_RUN_ID\" >> {}/started\n",
+                dir.display()
+            ),
+        )
+        .unwrap();
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+        let port = StdListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         Lab { dir, port, told }
     }
 
     fn start(&self) -> Child {
         Command::new(env!("CARGO_BIN_EXE_ops"))
-            .args(["serve", "--tick", "100ms", "--listen", &format!("127.0.0.1:{}", self.port)])
+            .args([
+                "serve",
+                "--tick",
+                "100ms",
+                "--listen",
+                &format!("127.0.0.1:{}", self.port),
+            ])
             .current_dir(&self.dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(std::fs::File::options().create(true).append(true).open(self.dir.join("stderr")).unwrap())
+            .stderr(
+                std::fs::File::options()
+                    .create(true)
+                    .append(true)
+                    .open(self.dir.join("stderr"))
+                    .unwrap(),
+            )
             .spawn()
             .unwrap()
     }
@@ -84,8 +119,18 @@ fn logged(dir: &Path) -> BTreeMap<u64, usize> {
     let mut found = BTreeMap::new();
     let report = replay(&dir.join("data/samples"), Pos::new(1), &mut |record| {
         assert_eq!(record.kind, KIND_SAMPLES);
-        let batch = decode(record.payload, record.segment_no, &mut keys, SeriesKey::from_canonical).unwrap();
-        batch.samples.iter().filter(|(key, ..)| key.metric() == "load").for_each(|(_, _, v)| *found.entry(*v as u64).or_default() += 1);
+        let batch = decode(
+            record.payload,
+            record.segment_no,
+            &mut keys,
+            SeriesKey::from_canonical,
+        )
+        .unwrap();
+        batch
+            .samples
+            .iter()
+            .filter(|(key, ..)| key.metric() == "load")
+            .for_each(|(_, _, v)| *found.entry(*v as u64).or_default() += 1);
     });
     assert!(report.unwrap().damaged.is_empty());
     found
@@ -93,12 +138,22 @@ fn logged(dir: &Path) -> BTreeMap<u64, usize> {
 
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_is_doubled_by_kill_9() {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(hunt());
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(hunt());
 }
 
 async fn hunt() {
-    let kills: u32 = std::env::var("OPS_KILLS").ok().and_then(|v| v.parse().ok()).unwrap_or(25);
-    let mut seed: u64 = std::env::var("OPS_SIM_SEED").ok().and_then(|v| v.parse().ok()).unwrap_or_else(|| u64::from(std::process::id()) * 0x9e37_79b9);
+    let kills: u32 = std::env::var("OPS_KILLS")
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(25);
+    let mut seed: u64 = std::env::var("OPS_SIM_SEED")
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or_else(|| u64::from(std::process::id()) * 0x9e37_79b9);
     println!("OPS_SIM_SEED={seed} OPS_KILLS={kills}");
     let mut random = move || {
         seed ^= seed << 13;
@@ -114,12 +169,25 @@ async fn hunt() {
     // Load: numbered samples, each with its id, sent again until acknowledged. And one metric that goes bad and well again.
     let mut pushers = Vec::new();
     for lane in 0..4_u64 {
-        let (client, acked, stop, url) = (client.clone(), acked.clone(), stop.clone(), lab.url("/metric"));
+        let (client, acked, stop, url) = (
+            client.clone(),
+            acked.clone(),
+            stop.clone(),
+            lab.url("/metric"),
+        );
         pushers.push(tokio::spawn(async move {
             for n in 0_u64.. {
                 let value = n * 4 + lane;
-                let body = format!(r#"{{"name":"load","val":{value},"id":"{value}","labels":{{"lane":"{lane}"}}}}"#);
-                while !client.post(&url).body(body.clone()).send().await.is_ok_and(|r| r.status() == 204) {
+                let body = format!(
+                    r#"{{"name":"load","val":{value},"id":"{value}","labels":{{"lane":"{lane}"}}}}"#
+                );
+                while !client
+                    .post(&url)
+                    .body(body.clone())
+                    .send()
+                    .await
+                    .is_ok_and(|r| r.status() == 204)
+                {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 acked.lock().unwrap().insert(value);
@@ -130,11 +198,17 @@ async fn hunt() {
         }));
     }
     let calm = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let (wave_client, wave_stop, wave_calm, wave_url) = (client.clone(), stop.clone(), calm.clone(), lab.url("/metric"));
+    let (wave_client, wave_stop, wave_calm, wave_url) = (
+        client.clone(),
+        stop.clone(),
+        calm.clone(),
+        lab.url("/metric"),
+    );
     let wave = tokio::spawn(async move {
         let started = Instant::now();
         while !wave_stop.load(std::sync::atomic::Ordering::Relaxed) {
-            let bad = !wave_calm.load(std::sync::atomic::Ordering::Relaxed) && started.elapsed().as_millis() / 900 % 2 == 0;
+            let bad = !wave_calm.load(std::sync::atomic::Ordering::Relaxed)
+                && (started.elapsed().as_millis() / 900).is_multiple_of(2);
             let body = format!(r#"{{"name":"m","val":{}}}"#, if bad { 500 } else { 1 });
             let _ = wave_client.post(&wave_url).body(body).send().await;
             tokio::time::sleep(Duration::from_millis(40)).await;
@@ -150,18 +224,41 @@ async fn hunt() {
     }
     // Let it become calm: every incident closes and every closing message is out.
     calm.store(true, std::sync::atomic::Ordering::Relaxed);
-    until("every incident closes", Duration::from_secs(30), async || {
-        let Ok(reply) = client.get(lab.url("/api/ops/v1/incidents?state=open")).send().await else { return false };
-        let body: serde_json::Value = serde_json::from_str(&reply.text().await.unwrap_or_default()).unwrap_or_default();
-        body["incidents"].as_array().is_some_and(Vec::is_empty)
-    })
+    until(
+        "every incident closes",
+        Duration::from_secs(30),
+        async || {
+            let Ok(reply) = client
+                .get(lab.url("/api/ops/v1/incidents?state=open"))
+                .send()
+                .await
+            else {
+                return false;
+            };
+            let body: serde_json::Value =
+                serde_json::from_str(&reply.text().await.unwrap_or_default()).unwrap_or_default();
+            body["incidents"].as_array().is_some_and(Vec::is_empty)
+        },
+    )
     .await;
-    until("every told incident is closed to its receiver", Duration::from_secs(30), async || {
-        let told = lab.told.lock().unwrap();
-        let opened: BTreeSet<u64> = told.iter().filter(|(_, _, kind)| kind != "closed").map(|(_, i, _)| *i).collect();
-        let closed: BTreeSet<u64> = told.iter().filter(|(_, _, kind)| kind == "closed").map(|(_, i, _)| *i).collect();
-        opened.is_subset(&closed)
-    })
+    until(
+        "every told incident is closed to its receiver",
+        Duration::from_secs(30),
+        async || {
+            let told = lab.told.lock().unwrap();
+            let opened: BTreeSet<u64> = told
+                .iter()
+                .filter(|(_, _, kind)| kind != "closed")
+                .map(|(_, i, _)| *i)
+                .collect();
+            let closed: BTreeSet<u64> = told
+                .iter()
+                .filter(|(_, _, kind)| kind == "closed")
+                .map(|(_, i, _)| *i)
+                .collect();
+            opened.is_subset(&closed)
+        },
+    )
     .await;
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     for pusher in pushers {
@@ -173,7 +270,11 @@ async fn hunt() {
 
     let found = logged(&lab.dir);
     let acked = acked.lock().unwrap().clone();
-    assert!(acked.len() > kills as usize * 10, "too little load to mean anything: {}", acked.len());
+    assert!(
+        acked.len() > kills as usize * 10,
+        "too little load to mean anything: {}",
+        acked.len()
+    );
     let lost: Vec<&u64> = acked.iter().filter(|v| !found.contains_key(v)).collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     let doubled: Vec<_> = found.iter().filter(|(_, n)| **n > 1).collect();
@@ -182,17 +283,32 @@ async fn hunt() {
     let told = lab.told.lock().unwrap().clone();
     let mut keys: BTreeMap<(u64, String), BTreeSet<String>> = BTreeMap::new();
     for (key, incident, kind) in &told {
-        keys.entry((*incident, kind.clone())).or_default().insert(key.clone());
+        keys.entry((*incident, kind.clone()))
+            .or_default()
+            .insert(key.clone());
     }
     for ((incident, kind), keys) in &keys {
         if kind == "opened" || kind == "closed" {
-            assert_eq!(keys.len(), 1, "incident {incident} has several {kind} pages: {keys:?}");
+            assert_eq!(
+                keys.len(),
+                1,
+                "incident {incident} has several {kind} pages: {keys:?}"
+            );
         }
     }
     let runs = std::fs::read_to_string(lab.dir.join("started")).unwrap_or_default();
     let distinct: BTreeSet<&str> = runs.lines().collect();
     assert_eq!(distinct.len(), runs.lines().count(), "a run started twice");
-    println!("kills {kills}, acknowledged {}, pages {}, incidents {}, runs {}", acked.len(), told.len(), keys.len(), distinct.len());
-    assert!(told.len() > 2 && !distinct.is_empty(), "nothing was told or run: the test would mean nothing");
+    println!(
+        "kills {kills}, acknowledged {}, pages {}, incidents {}, runs {}",
+        acked.len(),
+        told.len(),
+        keys.len(),
+        distinct.len()
+    );
+    assert!(
+        told.len() > 2 && !distinct.is_empty(),
+        "nothing was told or run: the test would mean nothing"
+    );
     std::fs::remove_dir_all(&lab.dir).unwrap();
 }

@@ -1,6 +1,7 @@
 //! Everything that is tested from outside, in one binary so that it is linked once.
 
 mod crash;
+mod examples;
 mod exec;
 mod house;
 mod tell;

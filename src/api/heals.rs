@@ -1,0 +1,60 @@
+//! Script runs and the master switch.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::api::Site;
+use crate::api::auth::{Healer, Reader};
+use crate::api::reply::{failure, json, read, stopped};
+use crate::engine::command::Command;
+
+/// Runs, open and recently closed.
+pub async fn list(_: Reader, State(site): State<Site>) -> Response {
+    let heals = site
+        .handle
+        .ask(|view| view.state.heals.values().cloned().collect::<Vec<_>>())
+        .await;
+    heals.map_or_else(stopped, |heals| {
+        json(StatusCode::OK, &json!({ "heals": heals }))
+    })
+}
+
+/// Whether heals may start.
+pub async fn switch(_: Reader, State(site): State<Site>) -> Response {
+    let switch = site.handle.ask(|view| view.state.switch.clone()).await;
+    switch.map_or_else(stopped, |switch| json(StatusCode::OK, &switch))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetSwitch {
+    on: bool,
+    by: Option<String>,
+    #[serde(default)]
+    reason: String,
+}
+
+/// Switches all heals on or off.
+pub async fn set_switch(caller: Healer, State(site): State<Site>, body: Body) -> Response {
+    let SetSwitch { on, by, reason } = match read(body).await {
+        Ok(request) => request,
+        Err(response) => return *response,
+    };
+    let by = caller.who(by);
+    let command = Command::Switch {
+        on,
+        by: by.clone(),
+        reason: reason.clone(),
+    };
+    match site.handle.command(command).await {
+        Ok(()) => json(
+            StatusCode::OK,
+            &json!({"on": on, "by": by, "reason": reason}),
+        ),
+        Err(error) => failure(&error),
+    }
+}

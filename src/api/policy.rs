@@ -1,0 +1,68 @@
+//! What is wrong in the files, and loading them again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use crate::api::Site;
+use crate::api::auth::{Admin, Reader};
+use crate::api::reply::{json, problem_with, stopped};
+use crate::model::written::Severity;
+use crate::shell::load::Loaded;
+
+/// How long a reload is waited for. A load that finds no byte changed says nothing, so this is also its answer time.
+const RELOAD_WAIT: Duration = Duration::from_secs(2);
+
+/// Everything that is wrong with rule files and settings.
+pub async fn problems(_: Reader, State(site): State<Site>) -> Response {
+    json(StatusCode::OK, &json!({"problems": shown(&site.loaded())}))
+}
+
+/// Loads everything again: 200, or 400 with the problems.
+pub async fn reload(_: Admin, State(site): State<Site>) -> Response {
+    let before = site.loaded();
+    if site.reload.send(()).is_err() {
+        return stopped();
+    }
+    let asked = Instant::now();
+    let mut loaded = site.loaded();
+    while Arc::ptr_eq(&loaded.problems, &before.problems) && asked.elapsed() < RELOAD_WAIT {
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        loaded = site.loaded();
+    }
+    let errors = loaded.problems.error_count();
+    if errors == 0 {
+        return json(
+            StatusCode::OK,
+            &json!({"status": "ok", "rules": loaded.policy.rules.len(), "problems": shown(&loaded)}),
+        );
+    }
+    problem_with(
+        StatusCode::BAD_REQUEST,
+        "policy",
+        format!("{errors} errors; broken files keep their last good version"),
+        json!({"problems": shown(&loaded), "broken": loaded.policy.broken}),
+    )
+}
+
+fn shown(loaded: &Loaded) -> Vec<Value> {
+    let severity = |s: Severity| match s {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    loaded
+        .problems
+        .0
+        .iter()
+        .map(|(p, text)| {
+            json!({
+                "severity": severity(p.severity), "code": p.code, "file": p.file, "line": p.line,
+                "column": p.column, "message": p.message, "hint": p.hint, "rendered": p.render(text),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,407 @@
+//! A real server over a real engine in a temporary folder.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, RwLock};
+
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::Value;
+
+use crate::api::{Api, router, serve};
+use crate::config::settings::{Scope, Settings, Token};
+use crate::config::{SourceFile, read_rules};
+use crate::engine::policy::Policy;
+use crate::model::secret::Secret;
+use crate::model::time::Duration;
+use crate::shell::drive::start::Start;
+use crate::shell::load::Loaded;
+
+struct World {
+    url: String,
+    client: Client,
+    folder: PathBuf,
+    handle: crate::shell::drive::Handle,
+    _reload: std::sync::mpsc::Receiver<()>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+const RULES: &str =
+    "- name: Slow\n  metric: api_ms\n  window: 1m\n  threshold: 100\n  notify: [a@example.org]\n";
+
+async fn world(tokens: Vec<Token>) -> World {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("ops-api-{}-{number}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(folder.join("runbooks")).unwrap();
+    let (rules, problems) = read_rules(&SourceFile {
+        path: "r.yml".to_owned(),
+        shown: "r.yml".to_owned(),
+        text: RULES.to_owned(),
+    });
+    assert!(rules.len() == 1, "{problems:?}");
+    let policy = Arc::new(Policy {
+        rules,
+        ..Policy::default()
+    });
+    let start = Start {
+        data: &folder.join("data"),
+        policy: policy.clone(),
+        tick: Duration::from_ms(100),
+        retention: Duration::from_hours(1),
+    };
+    std::fs::create_dir_all(start.data).unwrap();
+    let ready = start.open().unwrap();
+    let handle = ready.handle();
+    ready.go(|_| {});
+    let settings = Arc::new(Settings {
+        tokens,
+        ..Settings::default()
+    });
+    let loaded = Loaded {
+        policy,
+        settings,
+        ..Loaded::default()
+    };
+    let (reload, asked) = std::sync::mpsc::channel();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let routes = router(Api {
+        handle: handle.clone(),
+        loaded: Arc::new(RwLock::new(loaded)),
+        reload,
+        data: folder.join("data"),
+        runbooks: folder.join("runbooks"),
+    });
+    tokio::spawn(serve(listener, routes, std::future::pending()));
+    World {
+        url,
+        client: Client::new(),
+        folder,
+        handle,
+        _reload: asked,
+    }
+}
+
+impl World {
+    fn ask(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+    async fn get(&self, path: &str) -> (u16, String) {
+        answer(self.ask(Method::GET, path)).await
+    }
+    async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
+        answer(self.ask(Method::POST, path).body(body)).await
+    }
+    async fn ticked(&self) {
+        let before = self.handle.status.ticks_total.load(Ordering::Relaxed);
+        while self.handle.status.ticks_total.load(Ordering::Relaxed) < before + 2 {
+            tokio::time::sleep(Duration::from_ms(20).std()).await;
+        }
+    }
+}
+
+async fn answer(request: RequestBuilder) -> (u16, String) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    (status, response.text().await.unwrap())
+}
+
+fn value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn zipped(text: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    out.write_all(text).unwrap();
+    out.finish().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn samples_are_taken_or_refused_one_by_one() {
+    let w = world(Vec::new()).await;
+    let (status, body) = w.post("/metric", r#"{"name":"api_ms","val":5}"#).await;
+    assert_eq!((status, body.as_str()), (204, ""));
+
+    let partly =
+        r#"[{"name":"api_ms","val":5},{"name":"api_ms"},{"name":"api_ms","val":1,"ts":1000}]"#;
+    let (status, body) = w.post("/metric", partly).await;
+    let body = value(&body);
+    assert_eq!(status, 400);
+    assert_eq!(
+        (&body["accepted"], &body["refused"]),
+        (&1.into(), &2.into())
+    );
+    assert_eq!(body["errors"][0]["index"], 1);
+    assert_eq!(body["errors"][0]["field"], "val");
+    assert_eq!(body["errors"][1]["field"], "ts");
+    assert!(
+        body["errors"][1]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("10m")
+    );
+
+    let (status, body) = w.post("/metric", "[{\"name\":").await;
+    assert_eq!((status, &value(&body)["line"]), (400, &1.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_may_be_zipped_and_are_bounded() {
+    let w = world(Vec::new()).await;
+    let send = |encoding: &str, body: Vec<u8>| {
+        let request = w.ask(Method::POST, "/metric");
+        answer(request.header("content-encoding", encoding).body(body))
+    };
+    let good = zipped(br#"{"name":"api_ms","val":5}"#);
+    assert_eq!(send("gzip", good.clone()).await.0, 204);
+    assert_eq!(send("gzip", good[..good.len() / 2].to_vec()).await.0, 400);
+    assert_eq!(send("gzip", b"no".to_vec()).await.0, 400);
+    assert_eq!(send("br", b"no".to_vec()).await.0, 415);
+    let (status, body) = send("gzip", zipped(&vec![b' '; (64 << 20) + 1])).await;
+    assert_eq!(status, 413);
+    assert!(body.contains("64 MiB"), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_too_large_is_named_by_its_limit() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let w = world(Vec::new()).await;
+    let address = w.url.strip_prefix("http://").unwrap();
+    let mut tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = b"POST /metric HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 20000000\r\n\r\n";
+    tcp.write_all(head).await.unwrap();
+    let mut text = vec![0; 1_000];
+    let n = tcp.read(&mut text).await.unwrap();
+    let text = String::from_utf8_lossy(&text[..n]).into_owned();
+    assert!(text.starts_with("HTTP/1.1 413"), "{text}");
+    assert!(text.contains("16 MiB"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_open_what_their_scope_says() {
+    let tokens: Vec<Token> = Scope::ALL
+        .iter()
+        .map(|(name, scope)| Token {
+            name: (*name).to_owned(),
+            secret: Secret::new(format!("{name}-secret")),
+            scopes: vec![*scope],
+        })
+        .collect();
+    let w = world(tokens).await;
+    w.ticked().await;
+    assert_eq!(w.get("/health").await.0, 200);
+    assert_eq!(w.get("/ready").await.0, 200);
+    let none = w.ask(Method::GET, "/metrics").send().await.unwrap();
+    assert_eq!(none.status(), 401);
+    assert!(none.headers().contains_key("www-authenticate"));
+    let switch = r#"{"on":false,"reason":"drill"}"#;
+    let silence = r#"{"matchers":"alertname=x","duration":"1h"}"#;
+    let cases = [
+        (
+            Method::POST,
+            "/metric",
+            r#"{"name":"m","val":1}"#,
+            "push",
+            204,
+        ),
+        (Method::GET, "/api/ops/v1/alerts", "", "read", 200),
+        (Method::GET, "/", "", "read", 200),
+        (
+            Method::POST,
+            "/api/ops/v1/silences",
+            silence,
+            "operate",
+            201,
+        ),
+        (
+            Method::POST,
+            "/api/ops/v1/heals/switch",
+            switch,
+            "heal",
+            200,
+        ),
+        (Method::POST, "/-/reload", "", "admin", 200),
+    ];
+    for (method, path, body, needs, fine) in cases {
+        for (name, _) in Scope::ALL {
+            let request = w.ask(method.clone(), path).body(body);
+            let (status, text) = answer(request.bearer_auth(format!("{name}-secret"))).await;
+            let want = if name == needs || name == "admin" {
+                fine
+            } else {
+                403
+            };
+            assert_eq!(status, want, "{path} with {name}: {text}");
+            assert!(
+                want != 403 || text.contains(&format!("`{needs}`")),
+                "{text}"
+            );
+        }
+        let request = w.ask(method, path).body(body).bearer_auth("push-secre");
+        assert_eq!(answer(request).await.0, 401);
+    }
+    let by = w.handle.ask(|view| view.state.switch.by.clone()).await;
+    assert_eq!(by.as_deref(), Some("admin"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ready_turns_with_the_log() {
+    let w = world(Vec::new()).await;
+    w.ticked().await;
+    let (status, body) = w.get("/ready").await;
+    assert_eq!(
+        (status, &value(&body)["status"]),
+        (200, &"ok".into()),
+        "{body}"
+    );
+    w.handle
+        .status
+        .samples_failing
+        .store(true, Ordering::Relaxed);
+    let (status, body) = w.get("/-/ready").await;
+    assert_eq!(
+        (status, &value(&body)["checks"]["log"]["status"]),
+        (503, &"failing".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_name_each_family_once() {
+    let w = world(Vec::new()).await;
+    let (status, text) = w.get("/metrics").await;
+    assert_eq!(status, 200);
+    let mut seen = std::collections::BTreeMap::new();
+    for line in text.lines().filter_map(|l| l.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        assert!(seen.insert(name, kind).is_none(), "{name} twice");
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
+    }
+    assert_eq!(text.matches("# HELP ").count(), seen.len());
+    assert!(text.contains("ops_config_ok{file=\"r.yml\"} 1"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silence_is_durable_when_its_number_is_known() {
+    let w = world(Vec::new()).await;
+    let mut entries = w.handle.entries();
+    let ask = r#"{"matchers":"alertname=\"x\", region=~\"e.*\"","duration":"1h","by":"kim","comment":"works"}"#;
+    let (status, body) = w.post("/api/ops/v1/silences", ask).await;
+    assert_eq!(status, 201, "{body}");
+    let id = value(&body)["id"].as_u64().unwrap();
+    let entry = entries.recv().await.unwrap();
+    assert!(format!("{entry:?}").contains("Silenced"));
+    assert!(w.get("/api/ops/v1/silences").await.1.contains("region=~"));
+    let path = format!("/api/ops/v1/silences/{id}");
+    assert_eq!(answer(w.ask(Method::DELETE, &path)).await.0, 204);
+    assert_eq!(answer(w.ask(Method::DELETE, &path)).await.0, 404);
+    let all = r#"{"matchers":"region=~\".*\"","duration":"1h"}"#;
+    assert_eq!(w.post("/api/ops/v1/silences", all).await.0, 400);
+    assert_eq!(w.post("/api/ops/v1/incidents/99/ack", "").await.0, 404);
+    let foreign = w.ask(Method::POST, "/api/ops/v1/silences").body(ask);
+    assert_eq!(
+        answer(foreign.header("origin", "http://evil.example"))
+            .await
+            .0,
+        403
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incident_can_be_read_and_taken() {
+    let w = world(Vec::new()).await;
+    let sample = r#"{"name":"api_ms","val":500,"labels":{"path":"<b>&"}}"#;
+    assert_eq!(w.post("/metric", sample).await.0, 204);
+    w.ticked().await;
+    let (status, body) = w.get("/api/ops/v1/incidents").await;
+    assert_eq!(status, 200);
+    assert_eq!(value(&body)["incidents"][0]["id"], 1, "{body}");
+    let ack = r#"{"by":"kim","note":"on it"}"#;
+    assert_eq!(w.post("/api/ops/v1/incidents/1/ack", ack).await.0, 200);
+    let (_, why) = w.get("/api/ops/v1/incidents/1/why").await;
+    assert!(why.contains("kim has it since"), "{why}");
+    assert!(why.contains("a@example.org"), "{why}");
+    let (status, page) = w.get("/incidents/1").await;
+    assert!(status == 200 && page.contains("kim has it since"));
+    assert!(!page.contains("<b>&"), "{page}");
+
+    let (status, page) = w.get("/board/api_ms?window=10m").await;
+    assert!(
+        status == 200 && page.contains("<svg") && page.contains("&lt;b&gt;&amp;"),
+        "{page}"
+    );
+    let (_, data) = w.get("/api/ops/v1/board/api_ms").await;
+    let data = value(&data);
+    assert_eq!(data["threshold"], 100.0);
+    assert_eq!(data["markers"][0]["kind"], "fired");
+    assert_eq!(data["series"][0]["points"][0][1], 500.0);
+    assert_eq!(w.get("/board/api_ms?window=soon").await.0, 400);
+    assert_eq!(w.get("/api/ops/v1/incidents/one").await.0, 400);
+    assert!(w.get("/").await.1.contains("/incidents/1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runbooks_stay_in_their_folder() {
+    let w = world(Vec::new()).await;
+    std::fs::write(w.folder.join("secret.md"), "secret").unwrap();
+    let text = "# Do\n<script>x</script>\n\n[a](javascript:x) [b](other.md)";
+    std::fs::write(w.folder.join("runbooks/do.md"), text).unwrap();
+    let (status, page) = w.get("/runbooks/do.md").await;
+    assert_eq!(status, 200);
+    assert!(
+        page.contains("<h1>Do</h1>") && page.contains("href=\"other.md\""),
+        "{page}"
+    );
+    assert!(
+        !page.contains("<script>") && !page.contains("javascript:"),
+        "{page}"
+    );
+    for path in [
+        "/runbooks/..%2Fsecret.md",
+        "/runbooks/%2Fetc%2Fpasswd",
+        "/runbooks/no.md",
+    ] {
+        assert_eq!(w.get(path).await.0, 404, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_live_feed_sends_charts_and_events() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let w = world(Vec::new()).await;
+    w.post("/metric", r#"{"name":"api_ms","val":5}"#).await;
+    let address = w.url.strip_prefix("http://").unwrap();
+    let shake = |origin: &str| {
+        format!(
+            "GET /live?metric=api_ms&window=5m HTTP/1.1\r\nhost: {address}\r\norigin: {origin}\r\nconnection: upgrade\r\n\
+             upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+    };
+    // What the server sends is not masked: its texts can be read as they come.
+    let mut own = tokio::net::TcpStream::connect(address).await.unwrap();
+    own.write_all(shake(&w.url).as_bytes()).await.unwrap();
+    let (mut text, mut asked) = (String::new(), false);
+    while text.matches("<svg").count() < 2 || !text.contains("heal_switched") {
+        let mut part = vec![0; 65_536];
+        let n = own.read(&mut part).await.unwrap();
+        assert!(n > 0, "{text}");
+        text.push_str(&String::from_utf8_lossy(&part[..n]));
+        if !asked && text.contains("<svg") {
+            asked = true;
+            let switch = r#"{"on":false,"reason":"drill"}"#;
+            w.post("/api/ops/v1/heals/switch", switch).await;
+        }
+    }
+    let mut foreign = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = shake("http://evil.example");
+    foreign.write_all(request.as_bytes()).await.unwrap();
+    let mut part = vec![0; 1_000];
+    let n = foreign.read(&mut part).await.unwrap();
+    assert!(part[..n].starts_with(b"HTTP/1.1 403"));
+}
