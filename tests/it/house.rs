@@ -157,10 +157,28 @@ fn dependencies_keep_the_licence_and_the_one_tls_provider() {
         lock.contains("name = \"evalexpr\"\nversion = \"11.3.1\""),
         "evalexpr 12 and up are AGPL-3.0"
     );
-    for banned in ["ring", "native-tls", "openssl", "openmetrics-parser"] {
+    let tree = std::process::Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--edges",
+            "normal,build",
+            "--prefix",
+            "none",
+            "--format",
+            "{p} {l}",
+            "--offline",
+        ])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    assert!(tree.contains("evalexpr v11.3.1"), "{tree}");
+    for line in tree.lines() {
+        let name = line.split(' ').next().unwrap();
         assert!(
-            !lock.contains(&format!("name = \"{banned}\"\n")),
-            "{banned} is in Cargo.lock"
+            !["ring", "native-tls", "openssl", "openmetrics-parser"].contains(&name),
+            "{line}: one TLS provider, no such licence"
         );
+        assert!(!line.contains("GPL"), "{line}");
     }
 }
