@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::event::{Cause, Event, Outcome, RunEnd};
 use crate::engine::state::State;
-use crate::model::page::{PageKind, Verdict};
+use crate::model::page::{Page, PageKind, Verdict};
+use crate::model::time::Timestamp;
 use crate::sim::world::World;
 
 /// What never is, in one life.
@@ -71,6 +72,10 @@ pub fn faults(world: &World) -> Vec<String> {
                         fault(format!("{run} ended badly and nothing followed"));
                     }
                 }
+                Event::PageQueued {
+                    page,
+                    fallback_for: None,
+                } => faults_of_page(entry.at, page, &state).for_each(&mut fault),
                 _ => {}
             }
             state.apply_one(entry.at, event);
@@ -110,4 +115,28 @@ pub fn faults(world: &World) -> Vec<String> {
         }
     }
     faults
+}
+
+/// A page that was decided although someone has it, or does not want to hear of it.
+fn faults_of_page(at: Timestamp, page: &Page, state: &State) -> impl Iterator<Item = String> {
+    let incident = &state.incidents[&page.incident];
+    let mut firing = incident.alerts.values().filter(|m| m.resolved_at.is_none());
+    let muted = firing.all(|m| {
+        let labels = &m.alert.labels;
+        state.silences.values().any(|s| s.mutes(at, labels))
+    });
+    let (muted_matters, ack_matters) = match page.kind {
+        PageKind::Opened | PageKind::Joined | PageKind::Repeat => (true, true),
+        PageKind::Silent => (true, false),
+        PageKind::HealFailed | PageKind::Closed => (false, false),
+    };
+    let over = incident.closed.is_some() && page.kind != PageKind::Closed;
+    let faults = [
+        (over, "is about what is over"),
+        (muted && muted_matters, "is muted"),
+        (incident.acked.is_some() && ack_matters, "is acknowledged"),
+    ];
+    let key = page.key.clone();
+    let hit = faults.into_iter().filter(|(hit, _)| *hit);
+    hit.map(move |(_, what)| format!("{key} {what}"))
 }
