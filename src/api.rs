@@ -16,6 +16,7 @@ pub mod policy;
 pub mod push;
 pub mod reply;
 pub mod silences;
+pub mod story;
 
 use std::future::Future;
 use std::ops::Deref;
