@@ -11,6 +11,7 @@ pub mod health;
 pub mod incidents;
 pub mod live;
 pub mod metrics;
+pub mod openapi;
 pub mod pages;
 pub mod policy;
 pub mod push;
@@ -104,6 +105,7 @@ pub fn router(api: Api) -> Router {
         )
         .route("/api/ops/v1/problems", get(policy::problems))
         .route("/api/ops/v1/board/{metric}", get(board::board))
+        .route("/api/openapi.json", get(openapi::openapi))
         .route("/board/{metric}", get(pages::board))
         .route("/live", get(live::live))
         .route("/", get(pages::index))

@@ -338,3 +338,37 @@ async fn a_reload_tells_what_is_wrong() {
     let (status, body) = second.await.unwrap();
     assert_eq!((status, &value(&body)["rules"]), (200, &1.into()), "{body}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_much_under_way_is_said() {
+    let w = world(Vec::new()).await;
+    let queued = &w.handle.status.queued_samples;
+    queued.store(usize::MAX / 2, Ordering::Relaxed);
+    let request = w
+        .ask(Method::POST, "/metric")
+        .body(r#"{"name":"api_ms","val":5}"#);
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 429);
+    assert_eq!(response.headers()["retry-after"], "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_described_is_there_and_guarded_as_it_says() {
+    let token = Token {
+        name: "none".to_owned(),
+        secret: Secret::new("s".to_owned()),
+        scopes: Vec::new(),
+    };
+    let w = world(vec![token]).await;
+    for op in crate::api::openapi::OPERATIONS {
+        let path = op.path.replace("{id}", "1").replace("{metric}", "m");
+        let method: Method = op.method.to_uppercase().parse().unwrap();
+        let (status, text) = answer(w.ask(method, &path).bearer_auth("s")).await;
+        if op.scope.is_empty() {
+            assert!([200, 503].contains(&status), "{path}: {status}");
+        } else {
+            assert_eq!(status, 403, "{path}: {text}");
+            assert!(text.contains(&format!("`{}`", op.scope)), "{path}: {text}");
+        }
+    }
+}
