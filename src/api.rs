@@ -11,11 +11,13 @@ pub mod health;
 pub mod incidents;
 pub mod live;
 pub mod metrics;
+pub mod openapi;
 pub mod pages;
 pub mod policy;
 pub mod push;
 pub mod reply;
 pub mod silences;
+pub mod story;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -103,6 +105,7 @@ pub fn router(api: Api) -> Router {
         )
         .route("/api/ops/v1/problems", get(policy::problems))
         .route("/api/ops/v1/board/{metric}", get(board::board))
+        .route("/api/openapi.json", get(openapi::openapi))
         .route("/board/{metric}", get(pages::board))
         .route("/live", get(live::live))
         .route("/", get(pages::index))

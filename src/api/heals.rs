@@ -5,12 +5,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::Site;
 use crate::api::auth::{Healer, Reader};
 use crate::api::reply::{failure, json, read, stopped};
 use crate::engine::command::Command;
+use crate::engine::state::Heal;
+use crate::model::time::Timestamp;
 
 /// Runs, open and recently closed.
 pub async fn list(_: Reader, State(site): State<Site>) -> Response {
@@ -19,7 +21,23 @@ pub async fn list(_: Reader, State(site): State<Site>) -> Response {
         .ask(|view| view.state.heals.values().cloned().collect::<Vec<_>>())
         .await;
     heals.map_or_else(stopped, |heals| {
-        json(StatusCode::OK, &json!({ "heals": heals }))
+        let shown: Vec<Value> = heals.iter().map(shown).collect();
+        json(StatusCode::OK, &json!({ "heals": shown }))
+    })
+}
+
+/// A run as it is shown.
+pub fn shown(heal: &Heal) -> Value {
+    let run = &heal.run;
+    let ended = heal.ended.as_ref().map(
+        |e| json!({"at": e.at.rfc3339(), "end": e.end, "took_ms": e.took.ms(), "output": e.output}),
+    );
+    json!({
+        "id": run.id, "incident": run.incident, "rule": run.rule, "target": run.target, "group": run.group,
+        "step": run.step, "attempt": run.attempt, "script": run.script, "args": run.args,
+        "claimed_at": heal.claimed_at.rfc3339(), "ended": ended,
+        "good_since": heal.good_since.map(Timestamp::rfc3339),
+        "closed": heal.closed.map(|(at, outcome)| json!({"at": at.rfc3339(), "outcome": outcome})),
     })
 }
 

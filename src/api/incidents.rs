@@ -12,11 +12,10 @@ use serde_json::{Value, json};
 use crate::api::Site;
 use crate::api::auth::{Operator, Reader};
 use crate::api::reply::{Id, failure, json, problem, read, stopped};
-use crate::api::silences::{mutes, words};
-use crate::engine::View;
+use crate::api::story::Story;
 use crate::engine::command::Command;
-use crate::engine::event::{RunEnd, Silence};
-use crate::engine::state::{Heal, Incident, Outgoing, Switch};
+use crate::engine::state::{Incident, Outgoing};
+use crate::model::time::Timestamp;
 
 /// The name of a variant without fields, as it is written in JSON.
 pub fn word(value: &impl Serialize) -> String {
@@ -84,7 +83,45 @@ pub async fn list(_: Reader, State(site): State<Site>, Query(which): Query<Which
         })
         .await;
     found.map_or_else(stopped, |found| {
-        json(StatusCode::OK, &json!({ "incidents": found }))
+        let shown: Vec<Value> = found.iter().map(shown).collect();
+        json(StatusCode::OK, &json!({ "incidents": shown }))
+    })
+}
+
+/// An incident as it is shown.
+fn shown(i: &Incident) -> Value {
+    let told: BTreeMap<&String, String> = i.told.iter().map(|(r, at)| (r, at.rfc3339())).collect();
+    let alerts: Vec<Value> = i
+        .alerts
+        .iter()
+        .map(|(series, m)| {
+            json!({
+                "series": series, "labels": m.alert.labels, "annotations": m.alert.annotations,
+                "since": m.alert.since.rfc3339(), "value": m.alert.value, "told": m.told,
+                "lost_since": m.alert.lost_since.map(Timestamp::rfc3339),
+                "resolved_at": m.resolved_at.map(Timestamp::rfc3339),
+            })
+        })
+        .collect();
+    json!({
+        "id": i.id, "state": if i.closed.is_some() { "closed" } else { "open" }, "rule": i.about.name,
+        "rule_id": i.rule, "metric": i.about.metric, "condition": i.about.condition,
+        "threshold": i.about.threshold, "runbook": i.about.runbook, "notify": i.about.notify,
+        "opened_at": i.opened_at.rfc3339(),
+        "closed": i.closed.map(|(at, cause)| json!({"at": at.rfc3339(), "cause": cause})),
+        "acked": i.acked.as_ref().map(|a| json!({"by": a.by, "note": a.note, "at": a.at.rfc3339()})),
+        "alerts": alerts, "told": told, "paged_at": i.paged_at.map(Timestamp::rfc3339), "held": i.held,
+        "plans": i.plans,
+    })
+}
+
+/// A page that is on its way, as it is shown.
+fn page(out: &Outgoing) -> Value {
+    json!({
+        "key": out.page.key, "receiver": out.page.receiver, "kind": out.page.kind,
+        "queued_at": out.queued_at.rfc3339(), "attempts": out.attempts, "in_flight": out.in_flight,
+        "maybe_told": out.maybe_told, "next": out.next.rfc3339(), "trouble": out.trouble,
+        "fallback_told": out.fallback_told,
     })
 }
 
@@ -105,193 +142,7 @@ pub async fn one(_: Reader, State(site): State<Site>, Id(id): Id) -> Response {
     {
         None => stopped(),
         Some(None) => unknown(id),
-        Some(Some(incident)) => json(StatusCode::OK, &incident),
-    }
-}
-
-/// Everything that bears on one incident.
-pub struct Story {
-    /// The incident.
-    pub incident: Incident,
-    /// Pages about it that are on their way.
-    pub pages: Vec<Outgoing>,
-    /// Runs for it.
-    pub heals: Vec<Heal>,
-    /// Silences that mute one of its alerts.
-    pub silences: Vec<Silence>,
-    /// The heal switch.
-    pub switch: Switch,
-}
-
-impl Story {
-    /// Reads it; `None` if there is no such incident.
-    pub fn of(view: View<'_>, id: u64) -> Option<Self> {
-        let state = view.state;
-        let incident = state.incidents.get(&id)?.clone();
-        let muted = |s: &&Silence| {
-            let mut alerts = incident.alerts.values();
-            alerts.any(|m| mutes(&s.matchers, &m.alert.labels))
-        };
-        let outbox = state.outbox.values();
-        let heals = state.heals.values();
-        Some(Self {
-            pages: outbox.filter(|o| o.page.incident == id).cloned().collect(),
-            heals: heals.filter(|h| h.run.incident == id).cloned().collect(),
-            silences: state.silences.values().filter(muted).cloned().collect(),
-            switch: state.switch.clone(),
-            incident,
-        })
-    }
-
-    /// In plain words, in the order in which one would ask.
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        self.what(&mut lines);
-        self.told(&mut lines);
-        for silence in &self.silences {
-            lines.push(format!(
-                "Silence {} ({}) by {} mutes it until {}: {}",
-                silence.id,
-                words(&silence.matchers),
-                silence.by,
-                silence.until.rfc3339(),
-                silence.comment
-            ));
-        }
-        self.tried(&mut lines);
-        lines
-    }
-
-    fn what(&self, lines: &mut Vec<String>) {
-        let i = &self.incident;
-        lines.push(format!(
-            "Incident {} opened at {}: {} ({} of {}).",
-            i.id,
-            i.opened_at.rfc3339(),
-            i.about.name,
-            i.about.condition,
-            i.about.metric
-        ));
-        let firing = i.alerts.values().filter(|m| m.resolved_at.is_none());
-        lines.push(format!(
-            "{} of its {} alerts still fire.",
-            firing.count(),
-            i.alerts.len()
-        ));
-        for (series, m) in i.alerts.iter().filter(|(_, m)| m.resolved_at.is_none()) {
-            if let Some(lost) = m.alert.lost_since {
-                lines.push(format!(
-                    "Nothing is heard of {series} since {}; that is not taken for recovery.",
-                    lost.rfc3339()
-                ));
-            }
-        }
-        if let Some((at, cause)) = &i.closed {
-            lines.push(format!(
-                "Closed at {}: {}.",
-                at.rfc3339(),
-                word(cause).replace('_', " ")
-            ));
-        }
-    }
-
-    fn told(&self, lines: &mut Vec<String>) {
-        let i = &self.incident;
-        if i.about.notify.is_empty() {
-            lines.push("The rule names nobody to page.".to_owned());
-        } else {
-            lines.push(format!("The rule pages {}.", i.about.notify.join(", ")));
-        }
-        for (receiver, at) in &i.told {
-            lines.push(format!("{receiver} accepted a page at {}.", at.rfc3339()));
-        }
-        if i.told.is_empty() && self.pages.is_empty() {
-            lines.push("Nobody has been told.".to_owned());
-        }
-        for out in &self.pages {
-            let trouble = out.trouble.as_deref().unwrap_or("no answer yet");
-            lines.push(if out.in_flight {
-                format!(
-                    "A page to {} is on its way (attempt {}).",
-                    out.page.receiver, out.attempts
-                )
-            } else {
-                format!(
-                    "A page to {} was tried {} times ({trouble}); the next attempt is at {}.",
-                    out.page.receiver,
-                    out.attempts,
-                    out.next.rfc3339()
-                )
-            });
-            if out.fallback_told {
-                lines.push(format!(
-                    "The fallback of {} was told as well.",
-                    out.page.receiver
-                ));
-            }
-        }
-        if let Some(held) = &i.held {
-            lines.push(format!("Pages are held: {held}."));
-        }
-        if let Some(acked) = &i.acked {
-            let note = if acked.note.is_empty() {
-                String::new()
-            } else {
-                format!(": {}", acked.note)
-            };
-            lines.push(format!(
-                "{} has it since {}{note}; no repeats are sent.",
-                acked.by,
-                acked.at.rfc3339()
-            ));
-        }
-    }
-
-    fn tried(&self, lines: &mut Vec<String>) {
-        for heal in &self.heals {
-            let run = &heal.run;
-            let end = match &heal.ended {
-                None => "runs".to_owned(),
-                Some(e) => format!("{} after {}", how(&e.end), e.took.human()),
-            };
-            let outcome = match &heal.closed {
-                None => "not judged yet".to_owned(),
-                Some((at, outcome)) => {
-                    format!("{} at {}", word(outcome).replace('_', " "), at.rfc3339())
-                }
-            };
-            lines.push(format!(
-                "Heal {}: {} for {} started at {}, {end}; {outcome}.",
-                run.id,
-                run.script,
-                run.target,
-                heal.claimed_at.rfc3339()
-            ));
-        }
-        for (target, plan) in &self.incident.plans {
-            if let Some(why) = &plan.held {
-                lines.push(format!("The heal of {target} is held: {why}."));
-            }
-            if let Some(why) = &plan.exhausted {
-                lines.push(format!("No more is tried for {target}: {why}."));
-            }
-        }
-        if !self.switch.on {
-            lines.push(format!(
-                "All heals are switched off by {}: {}",
-                self.switch.by, self.switch.reason
-            ));
-        }
-    }
-}
-
-fn how(end: &RunEnd) -> String {
-    match end {
-        RunEnd::Exited { code } => format!("exited with {code}"),
-        RunEnd::Signalled { signal } => format!("was ended by signal {signal}"),
-        RunEnd::TimedOut => "was killed at its deadline".to_owned(),
-        RunEnd::NotStarted { why } => format!("was not started ({why})"),
-        RunEnd::Unknown { why } => format!("ended in a way nobody knows ({why})"),
+        Some(Some(incident)) => json(StatusCode::OK, &shown(&incident)),
     }
 }
 
@@ -302,20 +153,16 @@ pub async fn why(_: Reader, State(site): State<Site>, Id(id): Id) -> Response {
         Some(None) => return unknown(id),
         Some(Some(story)) => story,
     };
-    let told: BTreeMap<&String, String> = story
-        .incident
-        .told
-        .iter()
-        .map(|(r, at)| (r, at.rfc3339()))
-        .collect();
     let silences: Vec<Value> = story
         .silences
         .iter()
         .map(crate::api::silences::shown)
         .collect();
+    let pages: Vec<Value> = story.pages.iter().map(page).collect();
+    let heals: Vec<Value> = story.heals.iter().map(crate::api::heals::shown).collect();
     let body = json!({
-        "lines": story.lines(), "incident": story.incident, "told": told, "outbox": story.pages,
-        "silences": silences, "heals": story.heals, "plans": story.incident.plans, "switch": story.switch,
+        "lines": story.lines(), "incident": shown(&story.incident), "outbox": pages,
+        "silences": silences, "heals": heals, "switch": story.switch,
     });
     json(StatusCode::OK, &body)
 }

@@ -13,8 +13,8 @@ use crate::api::Site;
 use crate::api::auth::Reader;
 use crate::api::board::{Asked, Board, Found};
 use crate::api::chart::{colour, marker_colour, number, svg};
-use crate::api::incidents::Story;
 use crate::api::reply::{Id, escape, html, stopped};
+use crate::api::story::Story;
 use crate::model::time::Timestamp;
 
 /// Largest runbook.

@@ -63,7 +63,7 @@ async fn take(site: &Site, headers: &HeaderMap, body: Body) -> Result<Response, 
     drop((bytes, inflated));
 
     let (mut refused, mut accepted) = (refused, 0);
-    site.handle.status.refused_total[MALFORMED].fetch_add(refused.len() as u64, Ordering::Relaxed);
+    let malformed = refused.len() as u64;
     if !batch.items.is_empty() {
         let pushed = site
             .handle
@@ -73,6 +73,8 @@ async fn take(site: &Site, headers: &HeaderMap, body: Body) -> Result<Response, 
         accepted = pushed.accepted;
         refused.extend(pushed.refused.iter().map(|(i, why)| at_the_door(*i, *why)));
     }
+    // Counted only now: what is sent again because nothing was taken counts once.
+    site.handle.status.refused_total[MALFORMED].fetch_add(malformed, Ordering::Relaxed);
     if refused.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

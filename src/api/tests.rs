@@ -1,127 +1,15 @@
-//! A real server over a real engine in a temporary folder.
+//! What callers see.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::atomic::Ordering;
 
-use reqwest::{Client, Method, RequestBuilder};
-use serde_json::Value;
+use reqwest::Method;
 
-use crate::api::{Api, router, serve};
-use crate::config::settings::{Scope, Settings, Token};
-use crate::config::{SourceFile, read_rules};
-use crate::engine::policy::Policy;
+use crate::config::settings::{Scope, Token};
 use crate::model::secret::Secret;
-use crate::model::time::Duration;
-use crate::shell::drive::start::Start;
-use crate::shell::load::Loaded;
+use crate::shell::load::{Loader, Places};
+use world::{answer, value, world, zipped};
 
-struct World {
-    url: String,
-    client: Client,
-    folder: PathBuf,
-    handle: crate::shell::drive::Handle,
-    _reload: std::sync::mpsc::Receiver<()>,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-const RULES: &str =
-    "- name: Slow\n  metric: api_ms\n  window: 1m\n  threshold: 100\n  notify: [a@example.org]\n";
-
-async fn world(tokens: Vec<Token>) -> World {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("ops-api-{}-{number}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(folder.join("runbooks")).unwrap();
-    let (rules, problems) = read_rules(&SourceFile {
-        path: "r.yml".to_owned(),
-        shown: "r.yml".to_owned(),
-        text: RULES.to_owned(),
-    });
-    assert!(rules.len() == 1, "{problems:?}");
-    let policy = Arc::new(Policy {
-        rules,
-        ..Policy::default()
-    });
-    let start = Start {
-        data: &folder.join("data"),
-        policy: policy.clone(),
-        tick: Duration::from_ms(100),
-        retention: Duration::from_hours(1),
-    };
-    std::fs::create_dir_all(start.data).unwrap();
-    let ready = start.open().unwrap();
-    let handle = ready.handle();
-    ready.go(|_| {});
-    let settings = Arc::new(Settings {
-        tokens,
-        ..Settings::default()
-    });
-    let loaded = Loaded {
-        policy,
-        settings,
-        ..Loaded::default()
-    };
-    let (reload, asked) = std::sync::mpsc::channel();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let routes = router(Api {
-        handle: handle.clone(),
-        loaded: Arc::new(RwLock::new(loaded)),
-        reload,
-        data: folder.join("data"),
-        runbooks: folder.join("runbooks"),
-    });
-    tokio::spawn(serve(listener, routes, std::future::pending()));
-    World {
-        url,
-        client: Client::new(),
-        folder,
-        handle,
-        _reload: asked,
-    }
-}
-
-impl World {
-    fn ask(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.url))
-    }
-    async fn get(&self, path: &str) -> (u16, String) {
-        answer(self.ask(Method::GET, path)).await
-    }
-    async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
-        answer(self.ask(Method::POST, path).body(body)).await
-    }
-    async fn ticked(&self) {
-        let before = self.handle.status.ticks_total.load(Ordering::Relaxed);
-        while self.handle.status.ticks_total.load(Ordering::Relaxed) < before + 2 {
-            tokio::time::sleep(Duration::from_ms(20).std()).await;
-        }
-    }
-}
-
-async fn answer(request: RequestBuilder) -> (u16, String) {
-    let response = request.send().await.unwrap();
-    let status = response.status().as_u16();
-    (status, response.text().await.unwrap())
-}
-
-fn value(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
-}
-
-fn zipped(text: &[u8]) -> Vec<u8> {
-    use std::io::Write;
-    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    out.write_all(text).unwrap();
-    out.finish().unwrap()
-}
+mod world;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn samples_are_taken_or_refused_one_by_one() {
@@ -404,4 +292,83 @@ async fn the_live_feed_sends_charts_and_events() {
     let mut part = vec![0; 1_000];
     let n = foreign.read(&mut part).await.unwrap();
     assert!(part[..n].starts_with(b"HTTP/1.1 403"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_tells_what_is_wrong() {
+    let w = world(Vec::new()).await;
+    let alerts = w.folder.join("alerts");
+    std::fs::create_dir_all(&alerts).unwrap();
+    std::fs::write(alerts.join("bad.yml"), "- name: x\n  metrik: y\n").unwrap();
+    let places = Places {
+        config: w.folder.join("ops.yaml"),
+        root: w.folder.clone(),
+        alerts: alerts.clone(),
+        data: w.folder.join("data"),
+    };
+    let mut loader = Loader::new(places);
+    let (url, client, loaded) = (w.url.clone(), w.client.clone(), w.loaded.clone());
+    let reload = |url: String, client: reqwest::Client| async move {
+        answer(client.post(format!("{url}/-/reload"))).await
+    };
+    let first = tokio::spawn(reload(url.clone(), client.clone()));
+    w.loads.recv().unwrap();
+    *loaded.write().unwrap() = loader.load().unwrap();
+    let (status, body) = first.await.unwrap();
+    assert_eq!(status, 400, "{body}");
+    let body = value(&body);
+    let file = body["problems"][0]["file"].as_str().unwrap();
+    assert!(file.ends_with("bad.yml"), "{body}");
+    assert!(body["problems"][0]["rendered"].is_string());
+    assert_eq!(w.get("/api/ops/v1/problems").await.0, 200);
+    assert!(
+        w.get("/metrics")
+            .await
+            .1
+            .contains("ops_config_ok{file=\"bad.yml\"} 0")
+    );
+    let (status, body) = w.get("/ready").await;
+    assert!(status == 503 || body.contains("degraded"), "{body}");
+
+    std::fs::remove_file(alerts.join("bad.yml")).unwrap();
+    std::fs::write(alerts.join("good.yml"), world::RULES).unwrap();
+    let second = tokio::spawn(reload(url, client));
+    w.loads.recv().unwrap();
+    *loaded.write().unwrap() = loader.load().unwrap();
+    let (status, body) = second.await.unwrap();
+    assert_eq!((status, &value(&body)["rules"]), (200, &1.into()), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_much_under_way_is_said() {
+    let w = world(Vec::new()).await;
+    let queued = &w.handle.status.queued_samples;
+    queued.store(usize::MAX / 2, Ordering::Relaxed);
+    let request = w
+        .ask(Method::POST, "/metric")
+        .body(r#"{"name":"api_ms","val":5}"#);
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 429);
+    assert_eq!(response.headers()["retry-after"], "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_described_is_there_and_guarded_as_it_says() {
+    let token = Token {
+        name: "none".to_owned(),
+        secret: Secret::new("s".to_owned()),
+        scopes: Vec::new(),
+    };
+    let w = world(vec![token]).await;
+    for op in crate::api::openapi::OPERATIONS {
+        let path = op.path.replace("{id}", "1").replace("{metric}", "m");
+        let method: Method = op.method.to_uppercase().parse().unwrap();
+        let (status, text) = answer(w.ask(method, &path).bearer_auth("s")).await;
+        if op.scope.is_empty() {
+            assert!([200, 503].contains(&status), "{path}: {status}");
+        } else {
+            assert_eq!(status, 403, "{path}: {text}");
+            assert!(text.contains(&format!("`{}`", op.scope)), "{path}: {text}");
+        }
+    }
 }

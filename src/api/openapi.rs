@@ -1,0 +1,211 @@
+//! `GET /api/openapi.json`: what there is, made from one table.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+
+use crate::api::auth::Reader;
+use crate::api::reply::json;
+
+/// One operation.
+pub struct Operation {
+    /// In small letters.
+    pub method: &'static str,
+    /// With `{names}` for what varies.
+    pub path: &'static str,
+    /// The scope that a token needs; empty: none.
+    pub scope: &'static str,
+    /// The status when all is well.
+    pub fine: u16,
+    /// What it does.
+    pub about: &'static str,
+}
+
+const fn op(
+    method: &'static str,
+    path: &'static str,
+    scope: &'static str,
+    fine: u16,
+    about: &'static str,
+) -> Operation {
+    Operation {
+        method,
+        path,
+        scope,
+        fine,
+        about,
+    }
+}
+
+/// Every operation for programs.
+pub const OPERATIONS: &[Operation] = &[
+    op(
+        "post",
+        "/metric",
+        "push",
+        204,
+        "Takes samples; answers when they are durable.",
+    ),
+    op("get", "/health", "", 200, "Whether the process answers."),
+    op(
+        "get",
+        "/ready",
+        "",
+        200,
+        "Whether everything works that a pager needs; 503 if not.",
+    ),
+    op(
+        "get",
+        "/metrics",
+        "read",
+        200,
+        "Ourselves, as Prometheus reads it.",
+    ),
+    op(
+        "post",
+        "/-/reload",
+        "admin",
+        200,
+        "Loads rules and settings again; 400 with the problems.",
+    ),
+    op("get", "/api/ops/v1/alerts", "read", 200, "Active alerts."),
+    op(
+        "get",
+        "/api/ops/v1/incidents",
+        "read",
+        200,
+        "Incidents; `state` is open, closed or all.",
+    ),
+    op(
+        "get",
+        "/api/ops/v1/incidents/{id}",
+        "read",
+        200,
+        "One incident.",
+    ),
+    op(
+        "get",
+        "/api/ops/v1/incidents/{id}/why",
+        "read",
+        200,
+        "Why somebody was or was not told, and what was tried.",
+    ),
+    op(
+        "post",
+        "/api/ops/v1/incidents/{id}/ack",
+        "operate",
+        200,
+        "Someone has it: {by?, note?}.",
+    ),
+    op(
+        "get",
+        "/api/ops/v1/silences",
+        "read",
+        200,
+        "Silences that have not ended.",
+    ),
+    op(
+        "post",
+        "/api/ops/v1/silences",
+        "operate",
+        201,
+        "Makes a silence: {matchers, duration, by?, comment?}.",
+    ),
+    op(
+        "post",
+        "/api/ops/v1/silences/preview",
+        "read",
+        200,
+        "Which firing alerts would be muted: {matchers}.",
+    ),
+    op(
+        "delete",
+        "/api/ops/v1/silences/{id}",
+        "operate",
+        204,
+        "Ends a silence now.",
+    ),
+    op(
+        "get",
+        "/api/ops/v1/heals",
+        "read",
+        200,
+        "Script runs, open and recently closed.",
+    ),
+    op(
+        "get",
+        "/api/ops/v1/heals/switch",
+        "read",
+        200,
+        "Whether heals may start.",
+    ),
+    op(
+        "post",
+        "/api/ops/v1/heals/switch",
+        "heal",
+        200,
+        "Switches all heals: {on, by?, reason?}.",
+    ),
+    op(
+        "get",
+        "/api/ops/v1/problems",
+        "read",
+        200,
+        "What is wrong in rule files and settings.",
+    ),
+    op(
+        "get",
+        "/api/ops/v1/board/{metric}",
+        "read",
+        200,
+        "Series, threshold and markers; `window` as 1h.",
+    ),
+];
+
+/// The description.
+pub async fn openapi(_: Reader) -> Response {
+    json(StatusCode::OK, &description())
+}
+
+fn description() -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for op in OPERATIONS {
+        let path = paths.entry(op.path).or_insert_with(|| json!({}));
+        path[op.method] = operation(op);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {"title": "ops", "version": env!("CARGO_PKG_VERSION")},
+        "paths": paths,
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+    })
+}
+
+fn operation(op: &Operation) -> Value {
+    let parameters: Vec<Value> = op
+        .path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| {
+            let kind = if name == "id" { "integer" } else { "string" };
+            json!({"name": name, "in": "path", "required": true, "schema": {"type": kind}})
+        })
+        .collect();
+    let fine = op.fine.to_string();
+    let mut shown = json!({
+        "summary": op.about,
+        "parameters": parameters,
+        "responses": {
+            fine: {"description": "fine"},
+            "default": {"description": "a problem", "content": {"application/problem+json": {}}},
+        },
+    });
+    if op.method == "post" && op.path != "/-/reload" {
+        shown["requestBody"] = json!({"content": {"application/json": {}}});
+    }
+    if !op.scope.is_empty() {
+        shown["description"] = format!("Needs the scope `{}`.", op.scope).into();
+        shown["security"] = json!([{}, {"token": []}]);
+    }
+    shown
+}
