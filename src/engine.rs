@@ -168,17 +168,6 @@ impl Engine {
         self.now = self.now.max(entry.at);
     }
 
-    /// Before replay of samples: which rules need them, so that windows are kept as long as they look back.
-    pub fn install(&mut self, policy: &Policy) {
-        let alerts = &self.state.alerts;
-        self.book = Book::new(policy, &mut self.series, |rule, key| {
-            alerts.contains_key(&AlertKey {
-                rule: rule.id.clone(),
-                series: key.to_string(),
-            })
-        });
-    }
-
     /// During replay: samples of the sample log.
     pub fn refile(&mut self, admitted: Admitted) {
         self.file(admitted);

@@ -305,6 +305,8 @@ async fn a_reload_tells_what_is_wrong() {
         root: w.folder.clone(),
         alerts: alerts.clone(),
         data: w.folder.join("data"),
+        scripts: w.folder.join("scripts"),
+        runbooks: w.folder.join("runbooks"),
     };
     let mut loader = Loader::new(places);
     let (url, client, loaded) = (w.url.clone(), w.client.clone(), w.loaded.clone());

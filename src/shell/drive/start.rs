@@ -66,13 +66,19 @@ impl Start<'_> {
                 preallocate: true,
             },
         )?;
-        let (sample_log, sample_report) = SegLog::open(&samples, Options::default())?;
+        let (sample_log, sample_report) = SegLog::open(
+            &samples,
+            Options {
+                preallocate: true,
+                ..Options::default()
+            },
+        )?;
         let mut damaged = event_report.damaged.len() + sample_report.damaged.len();
 
         let (state, folded) = fold_events(&events, &snapshots, &mut damaged)?;
         let clock = Clock::start(state.at);
         let mut engine = Engine::new(state);
-        engine.install(&self.policy);
+        engine.foresee(&self.policy);
         let mut intake = Intake::default();
         let since = wall() - self.retention;
         damaged += refile_samples(&samples, since, &mut intake, &mut engine)?;
