@@ -102,7 +102,7 @@ fn rules(api: &Api) -> Check {
             format!("{errors} problems: see /api/ops/v1/problems"),
         )
     } else {
-        ("ok", format!("{} rules", loaded.policy.rules.len()))
+        ("ok", format!("{} rules", loaded.rule_count()))
     };
     Check {
         name: "rules",

@@ -46,7 +46,7 @@ pub async fn alerts(_: Reader, State(site): State<Site>) -> Response {
         .map(|(key, a, incident)| {
             json!({
                 "rule": key.rule, "series": key.series, "labels": a.labels, "annotations": a.annotations,
-                "phase": a.phase, "since": a.since.rfc3339(), "value": a.value,
+                "phase": if a.is_firing() { "firing" } else { "pending" }, "since": a.since.rfc3339(), "value": a.value,
                 "lost_since": a.lost_since.map(|t| t.rfc3339()), "incident": incident,
             })
         })

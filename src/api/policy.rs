@@ -38,7 +38,7 @@ pub async fn reload(_: Admin, State(site): State<Site>) -> Response {
     if errors == 0 {
         return json(
             StatusCode::OK,
-            &json!({"status": "ok", "rules": loaded.policy.rules.len(), "problems": shown(&loaded)}),
+            &json!({"status": "ok", "rules": loaded.rule_count(), "problems": shown(&loaded)}),
         );
     }
     problem_with(

@@ -222,7 +222,7 @@ fn report(loaded: &Loaded) {
         tracing::warn!(code = problem.code, "{}", problem.brief());
     }
     tracing::info!(
-        rules = loaded.policy.rules.len(),
+        rules = loaded.rule_count(),
         problems = loaded.problems.0.len(),
         "Rules loaded."
     );

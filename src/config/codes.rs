@@ -58,6 +58,8 @@ pub const NO_RUNBOOK: &str = "OPS-R022";
 pub const DUPLICATE_RULE: &str = "OPS-R023";
 /// Nobody is told when a rule fires (warning).
 pub const NOBODY: &str = "OPS-R024";
+/// The folder of rule files cannot be read (warning).
+pub const NO_FOLDER: &str = "OPS-L001";
 /// A setting has the wrong shape.
 pub const SETTING_SHAPE: &str = "OPS-S001";
 /// A setting does not exist.
@@ -145,6 +147,10 @@ pub const ALL: &[(&str, &str)] = &[
         "two rules of one file have the same name and labels",
     ),
     (NOBODY, "nobody is told when a rule fires (warning)"),
+    (
+        NO_FOLDER,
+        "the folder of rule files cannot be read; the rules that were in force run on (warning)",
+    ),
     (SETTING_SHAPE, "a setting has the wrong shape"),
     (SETTING_KEY, "a setting does not exist"),
     (SETTING_VALUE, "a setting's value cannot be used"),

@@ -475,7 +475,14 @@ impl<'de> Deserialize<'de> for Number {
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a number")
             }
-            other_kinds!(Number::Not; visit_bool(bool) "true or false", visit_str(&str) "a text");
+            other_kinds!(Number::Not; visit_bool(bool) "true or false");
+            fn visit_str<E>(self, v: &str) -> Result<Number, E> {
+                // Bare `NaN` and `Infinity` have been put in quotes on their way here.
+                Ok(Number::Not(match v {
+                    "NaN" | "Infinity" | "-Infinity" => "NaN or an infinity",
+                    _ => "a text",
+                }))
+            }
             fn visit_f64<E>(self, v: f64) -> Result<Number, E> {
                 Ok(Number::Is(v))
             }
@@ -602,8 +609,8 @@ mod tests {
                 12 end 2 None
                 1 name: "9" is not a metric name: letters, digits, `_`, `:`, `.` and `-`, starting with a letter, `_` or `:`
                 2 val: must be a finite number, found a text
-                3 val: must be a finite number, found a text
-                4 val: must be a finite number, found a text
+                3 val: must be a finite number, found NaN or an infinity
+                4 val: must be a finite number, found NaN or an infinity
                 5 name: missing: which metric is it?
                 6 val: missing: send the value as `val` or `value`
                 7 item: unknown field "lables": did you mean `labels`?

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
-use crate::config::{SecretRef, Settings, SourceFile, check_references, read_rules, read_settings};
+use crate::config::{
+    SecretRef, Settings, SourceFile, check_references, codes, read_rules, read_settings,
+};
 use crate::engine::policy::{Policy, Rule};
 use crate::model::written::{Problem, Severity};
 
@@ -67,6 +69,20 @@ pub struct Loaded {
     pub files: Arc<Vec<(String, bool)>>,
 }
 
+impl Loaded {
+    /// How many rules people wrote; those about ourselves are not counted.
+    pub fn rule_count(&self) -> usize {
+        self.policy
+            .rules
+            .iter()
+            .filter(|r| r.file != OWN_FILE)
+            .count()
+    }
+}
+
+/// Where the rules about ourselves stand, as far as rules stand in files.
+const OWN_FILE: &str = "ops";
+
 /// Rules about ourselves, on the series that `ops` pushes to itself. They page the default receiver.
 const OWN_RULES: &str = r#"
 - name: ops_rule_file_broken
@@ -92,6 +108,8 @@ const OWN_RULES: &str = r#"
 pub struct Loader {
     places: Places,
     texts: BTreeMap<String, String>,
+    loaded: bool,
+    gone: bool,
     good: BTreeMap<String, Vec<Arc<Rule>>>,
     good_settings: Arc<Settings>,
     current: Arc<RwLock<Loaded>>,
@@ -103,6 +121,8 @@ impl Loader {
         Self {
             places,
             texts: BTreeMap::new(),
+            loaded: false,
+            gone: false,
             good: BTreeMap::new(),
             good_settings: Arc::default(),
             current: Arc::default(),
@@ -115,12 +135,26 @@ impl Loader {
 
     /// Reads everything. `None` if no byte changed since the last time.
     pub fn load(&mut self) -> Option<Loaded> {
-        let texts = self.read_texts();
-        if texts == self.texts && !self.texts.is_empty() {
+        let mut texts = self.read_texts();
+        let gone = std::fs::read_dir(&self.places.alerts).is_err();
+        if gone {
+            // A folder that is not there is no wish to have no rules: it may be mounted again in a moment.
+            let known = if self.loaded {
+                self.texts.clone()
+            } else {
+                self.copies()
+            };
+            texts.extend(known.into_iter().filter(|(path, _)| !path.is_empty()));
+        }
+        if self.loaded && (&texts, gone) == (&self.texts, self.gone) {
             return None;
         }
+        (self.loaded, self.gone) = (true, gone);
         self.texts = texts;
         let mut found = Problems::default();
+        if gone {
+            found.0.push((self.no_folder(), Arc::from("")));
+        }
         let settings = self.read_settings(&mut found);
         let mut policy = Policy {
             default_receiver: settings.default_receiver.clone(),
@@ -217,6 +251,31 @@ impl Loader {
         self.good_settings.clone()
     }
 
+    fn no_folder(&self) -> Problem {
+        let shown = self.places.alerts.display().to_string();
+        Problem::at(
+            codes::NO_FOLDER,
+            Severity::Warning,
+            &shown,
+            "",
+            0..0,
+            "the folder of rule files cannot be read; the rules that were in force run on",
+        )
+        .hint("make it again, or put an empty one there to have no rules")
+    }
+
+    /// The copies of the last good files, under the names that the files had.
+    fn copies(&self) -> BTreeMap<String, String> {
+        let Ok(entries) = std::fs::read_dir(self.places.data.join("last_good")) else {
+            return BTreeMap::new();
+        };
+        let copies = entries.flatten().filter_map(|entry| {
+            let name = entry.file_name().to_string_lossy().replace('%', "/");
+            Some((name, read_lossy(&entry.path()).ok()?))
+        });
+        copies.collect()
+    }
+
     fn copy_of(&self, path: &str) -> PathBuf {
         self.places
             .data
@@ -263,7 +322,7 @@ impl Loader {
 }
 
 fn own_rules() -> Vec<Arc<Rule>> {
-    let name = "ops".to_owned();
+    let name = OWN_FILE.to_owned();
     read_rules(&SourceFile {
         path: name.clone(),
         shown: name,
@@ -334,10 +393,29 @@ pub fn watch(
 ) {
     let places = loader.places.clone();
     std::thread::spawn(move || {
-        let mut watcher = notify::recommended_watcher(move |_| {
-            let _ = hint.send(());
-        })
-        .ok();
+        // Other files beside the settings, such as our own log, are no reason to look.
+        let (alerts, config) = (
+            places.alerts.clone(),
+            places.config.file_name().map(ToOwned::to_owned),
+        );
+        let concerns = move |path: &Path| {
+            path.file_name() == config.as_deref()
+                || path.ends_with(&alerts)
+                || path.starts_with(&alerts)
+                || path
+                    .canonicalize()
+                    .is_ok_and(|p| alerts.canonicalize().is_ok_and(|a| p.starts_with(a)))
+        };
+        let mut watcher =
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                let known = event.map_or(true, |e| {
+                    !e.kind.is_access() && (e.need_rescan() || e.paths.iter().any(|p| concerns(p)))
+                });
+                if known {
+                    let _ = hint.send(());
+                }
+            })
+            .ok();
         loop {
             // Again each time: a folder may have been removed and made anew.
             if let Some(w) = &mut watcher {
@@ -383,6 +461,48 @@ mod tests {
             .collect();
         assert!(errors.is_empty(), "{errors:?}");
         assert_eq!(own_rules().len(), 2);
+    }
+
+    #[test]
+    fn a_folder_that_vanishes_takes_no_rule_with_it() {
+        let root = std::env::temp_dir().join(format!("ops-gone-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        std::fs::create_dir_all(root.join("alerts/sub")).unwrap();
+        let places = Places {
+            config: root.join("ops.yaml"),
+            root: root.clone(),
+            alerts: root.join("alerts"),
+            data: root.join("data"),
+            scripts: root.join("scripts"),
+            runbooks: root.join("runbooks"),
+        };
+        let rule = "metric: a\nthreshold: 1\nnotify: [a@example.com]\n";
+        std::fs::write(root.join("alerts/sub/a.yml"), rule).unwrap();
+        let ids = |l: Loaded| {
+            l.policy
+                .rules
+                .iter()
+                .map(|r| r.id.0.clone())
+                .collect::<Vec<_>>()
+        };
+        let mut loader = Loader::new(places.clone());
+        let before = ids(loader.load().unwrap());
+        assert_eq!(before.len(), 3);
+        std::fs::rename(root.join("alerts"), root.join("away")).unwrap();
+        let without = loader.load().unwrap();
+        assert_eq!(without.problems.0[0].0.code, "OPS-L001");
+        assert_eq!(ids(without), before);
+        assert!(loader.load().is_none(), "said once");
+        assert_eq!(
+            ids(Loader::new(places).load().unwrap()),
+            before,
+            "after a restart"
+        );
+        std::fs::rename(root.join("away"), root.join("alerts")).unwrap();
+        let again = loader.load().unwrap();
+        assert!(again.problems.0.is_empty());
+        assert_eq!(ids(again), before);
+        std::fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]
