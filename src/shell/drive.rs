@@ -326,7 +326,7 @@ impl Drive {
             });
             if let Err(error) = appended.and_then(|()| self.log.commit().map(|_| ())) {
                 if !self.status.events_failing.swap(true, Ordering::Relaxed) {
-                    tracing::error!(%error, "Event log not written; pages and heals wait.");
+                    tracing::error!(error = %sampler::chain(&error), "Event log not written; pages and heals wait.");
                 }
                 for reply in self.replies.drain(..) {
                     let _ = reply.send(Err(CommandFailure::NotDurable));

@@ -78,14 +78,15 @@ impl Sampler {
             match self.write(&group) {
                 Ok(()) => self.acknowledge(group, waiting),
                 Err(error) => {
+                    let why = chain(&error);
                     if !self.status.samples_failing.swap(true, Ordering::Relaxed) {
-                        tracing::error!(%error, "Sample log not written; samples are refused.");
+                        tracing::error!(error = %why, "Sample log not written; samples are refused.");
                     }
                     self.intake.forget(&group.ids);
                     self.encoder.reset();
                     new = group.new;
                     for (reply, _) in waiting {
-                        let _ = reply.send(Err(PushFailure::Unavailable(error.to_string())));
+                        let _ = reply.send(Err(PushFailure::Unavailable(why.clone())));
                     }
                 }
             }
@@ -169,4 +170,15 @@ impl Sampler {
             let _ = reply.send(Ok(pushed));
         }
     }
+}
+
+/// An error with everything that caused it: "write X: No space left on device".
+pub(super) fn chain(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(e) = cause {
+        text = format!("{text}: {e}");
+        cause = e.source();
+    }
+    text
 }
