@@ -6,10 +6,11 @@ cd "$(dirname "$0")/.."
 tools="${OPS_TEST_TOOLS:-target/test-tools}"
 mkdir -p "$tools"
 
-# Debian packages: promtool for our /metrics, Python for the SMTP server.
+# Debian packages: promtool for our /metrics, faketime for steps of the clock, Python for the SMTP server.
 missing=""
 command -v promtool >/dev/null 2>&1 || missing="$missing prometheus"
 python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing="$missing python3 python3-venv"
+command -v faketime >/dev/null 2>&1 || missing="$missing faketime"
 command -v openssl >/dev/null 2>&1 || missing="$missing openssl"
 if [ -n "$missing" ]; then
     sudo=""

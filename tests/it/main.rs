@@ -1,5 +1,6 @@
 //! Everything that is tested from outside, in one binary so that it is linked once.
 
+mod clock;
 mod crash;
 mod examples;
 mod exec;
