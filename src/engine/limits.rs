@@ -18,8 +18,6 @@ pub const BOARD_SAMPLES_MAX: usize = 720;
 pub const BOARD_WINDOW: Duration = Duration::from_hours(1);
 /// A firing series that is silent for this long is paged about.
 pub const SILENT_AFTER: Duration = Duration::from_mins(5);
-/// A rule file broken for this long is paged about.
-pub const BROKEN_AFTER: Duration = Duration::from_mins(5);
 /// Repeat of a page where the rule has no `silence_window`.
 pub const REPEAT_DEFAULT: Duration = Duration::from_hours(4);
 /// Alerts that join a paged incident are told at most this often.

@@ -354,6 +354,10 @@ impl Drive {
     }
 
     fn write_snapshot(&mut self) {
+        // A snapshot must not know more than the log: what is not durable did not happen.
+        if !self.pending.is_empty() {
+            return;
+        }
         let body = serde_json::to_vec(self.engine.view().state).unwrap_or_default();
         let covers: BTreeMap<String, Pos> = [("events".to_owned(), self.log.durable())]
             .into_iter()

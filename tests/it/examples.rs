@@ -127,3 +127,42 @@ fn wrong_usage_is_told_from_failure() {
         assert_eq!(done.stderr.is_empty(), code == 0, "{args:?}");
     }
 }
+
+#[test]
+fn the_scenarios_that_ship_go_as_they_are_written_and_a_wrong_one_is_shown() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let play = |file: &std::path::Path| {
+        let run = std::process::Command::new(env!("CARGO_BIN_EXE_ops"))
+            .arg("test")
+            .arg(file)
+            .env_remove("UPDATE_EXPECT")
+            .output()
+            .unwrap();
+        (run.status.code(), String::from_utf8(run.stdout).unwrap())
+    };
+    let file = root.join("alerts/county_api.scenario");
+    let (code, out) = play(&file);
+    assert_eq!(code, Some(0), "{out}");
+
+    let dir = std::env::temp_dir().join(format!("ops-scenario-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::copy(
+        root.join("alerts/county_api.yml"),
+        dir.join("county_api.yml"),
+    )
+    .unwrap();
+    let wrong = std::fs::read_to_string(&file).unwrap().replace(
+        "told      #1 oncall@opm.gov opened",
+        "told      #1 nobody opened",
+    );
+    std::fs::write(dir.join("wrong.scenario"), &wrong).unwrap();
+    let (code, out) = play(&dir.join("wrong.scenario"));
+    assert_eq!(code, Some(1), "{out}");
+    assert!(
+        out.contains("- 00:")
+            && out.contains("nobody opened")
+            && out.contains("0 passed, 1 failed"),
+        "{out}"
+    );
+    std::fs::remove_dir_all(&dir).unwrap();
+}
