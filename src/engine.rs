@@ -31,8 +31,9 @@ use crate::engine::event::{AlertKey, Entry, Event, Run, RunEnd};
 use crate::engine::intake::Admitted;
 use crate::engine::policy::Policy;
 use crate::engine::rule::Book;
-use crate::engine::series::SeriesSet;
+use crate::engine::series::{SeriesCopy, SeriesSet};
 use crate::engine::state::{Outgoing, State};
+use crate::model::labels::SeriesKey;
 use crate::model::page::{Page, Verdict};
 use crate::model::time::{Duration, Timestamp};
 
@@ -171,6 +172,15 @@ impl Engine {
     /// During replay: samples of the sample log.
     pub fn refile(&mut self, admitted: Admitted) {
         self.file(admitted);
+    }
+
+    /// During replay, before the samples behind it: a series from an image of the windows. `new` has its key if it is one.
+    pub fn put_back(&mut self, new: Vec<SeriesKey>, number: u32, copy: SeriesCopy) {
+        self.file(Admitted {
+            new,
+            ..Admitted::default()
+        });
+        self.series.put_back(number, copy);
     }
 
     /// After replay, once: takes up what was under way. Deliveries without a verdict are made again with the same key;

@@ -15,12 +15,17 @@
 //! The payload of a batch of [`samples`] spells a series' key out where a segment first uses it and says its number
 //! after that, so that every segment can be read alone and any prefix of the log may be thrown away.
 //!
+//! [`windows`] are an image of what the engine holds of each series, in records as well, so that a restart replays only
+//! the samples after it.
+//!
 //! Reading never trusts a length before its checksum, and no bytes can make it panic.
 
 pub mod frame;
 pub mod samples;
 pub mod segment;
 pub mod snapshot;
+mod varint;
+pub mod windows;
 
 /// The next `N` bytes of `rest`, which moves past them.
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {

@@ -95,7 +95,8 @@ impl Board {
         let mut more = 0;
         for one in found.numbers.iter().filter_map(|n| view.series.get(*n)) {
             let seen = one.window(from, now);
-            if seen.times.is_empty() {
+            let points = thin(seen);
+            if points.is_empty() {
                 continue;
             }
             if series.len() == SERIES_SHOWN_MAX {
@@ -104,7 +105,7 @@ impl Board {
             }
             series.push(Line {
                 key: one.key().to_string(),
-                points: thin(seen),
+                points,
             });
         }
         let mut rules = view.book.rules.iter().map(|(r, _)| r);
@@ -125,15 +126,11 @@ impl Board {
 }
 
 fn thin(window: Window<'_>) -> Vec<(i64, f64)> {
-    let points = window
-        .times
-        .iter()
-        .copied()
-        .zip(window.values.iter().copied());
-    if window.times.len() <= POINTS_MAX {
-        return points.collect();
+    let mut points = Vec::new();
+    window.each(|t, v| points.push((t, v)));
+    if points.len() <= POINTS_MAX {
+        return points;
     }
-    let points: Vec<(i64, f64)> = points.collect();
     let stretch = points.len().div_ceil(POINTS_MAX / 2);
     let mut kept = Vec::with_capacity(POINTS_MAX);
     for part in points.chunks(stretch) {

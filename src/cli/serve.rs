@@ -45,6 +45,9 @@ pub fn run(flags: Flags) -> ExitCode {
 /// How long samples are kept where the settings do not say.
 const RETENTION: Duration = Duration::from_hours(24);
 
+/// How often an image of the windows is written where the settings do not say.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_mins(5);
+
 /// Logs go to standard error; `RUST_LOG` chooses what.
 fn log_to_stderr(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
@@ -137,6 +140,10 @@ impl Server {
             policy: loaded.policy.clone(),
             tick,
             retention,
+            snapshot_interval: loaded
+                .settings
+                .snapshot_interval
+                .unwrap_or(SNAPSHOT_INTERVAL),
         };
         let ready = start
             .open()

@@ -49,6 +49,8 @@ pub struct Settings {
     pub tick: Option<Duration>,
     /// How long samples are kept.
     pub retention: Option<Duration>,
+    /// How often an image of the windows is written: the most that a restart replays.
+    pub snapshot_interval: Option<Duration>,
     /// When a sample counts as received.
     pub durability: Option<Durability>,
     /// How people reach the web UI, without a `/` at its end.
@@ -190,9 +192,14 @@ fn top(
     settings.tick = fields
         .take("tick")
         .and_then(|n| report.duration_above_zero(n));
-    settings.retention = fields
-        .take("retention")
-        .and_then(|n| report.duration_above_zero(n));
+    for (name, slot) in [
+        ("retention", &mut settings.retention),
+        ("snapshot_interval", &mut settings.snapshot_interval),
+    ] {
+        *slot = fields
+            .take(name)
+            .and_then(|n| report.duration_above_zero(n));
+    }
     if let Some(node) = fields.take("durability") {
         settings.durability = match report.text(node) {
             Some("sync") => Some(Durability::Sync),

@@ -10,8 +10,14 @@ pub const FUTURE_MAX: Duration = Duration::from_mins(10);
 pub const DELIVERY_ID_MEMORY: Duration = Duration::from_mins(10);
 /// Active series; a sample that would make one more is refused and counted.
 pub const SERIES_COUNT_MAX: usize = 2_000_000;
-/// Samples kept for one series; the oldest is shed and counted.
-pub const SERIES_SAMPLES_MAX: usize = 1_000_000;
+/// Samples kept for one series; the oldest are shed and counted. Packed as badly as can be, they fit into one record of
+/// an image.
+pub const SERIES_SAMPLES_MAX: usize = 500_000;
+/// Samples of a series in plain arrays; beyond it, the oldest are packed. After that 192 are left, so that a window of
+/// 3 minutes with a sample each second reads plain arrays only.
+pub const PLAIN_SAMPLES_MAX: usize = 320;
+/// Samples that are packed together.
+pub const CHUNK_SAMPLES: usize = 128;
 /// Samples kept for the board beyond what rules need.
 pub const BOARD_SAMPLES_MAX: usize = 720;
 /// How far back the board looks.

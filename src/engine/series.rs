@@ -1,4 +1,6 @@
-//! Samples → windows. Series are numbered in order of first sight; a window is two slices, times and values.
+//! Samples → windows. Series are numbered in order of first sight. The newest samples of a series lie in plain arrays,
+//! which is all that a short window reads; older ones are packed into [`chunk`]s with a summary each, so that a long
+//! window costs little memory and most of its aggregates ([`fold`]) little time.
 
 #![deny(
     clippy::disallowed_methods,
@@ -7,8 +9,17 @@
     clippy::indexing_slicing
 )]
 
-use crate::engine::limits::{BOARD_SAMPLES_MAX, BOARD_WINDOW, SERIES_SAMPLES_MAX};
+pub mod chunk;
+pub mod fold;
+
+use std::sync::Arc;
+
+use crate::engine::limits::{
+    BOARD_SAMPLES_MAX, BOARD_WINDOW, CHUNK_SAMPLES, PLAIN_SAMPLES_MAX, SERIES_SAMPLES_MAX,
+};
 use crate::engine::policy::Aggregate;
+use crate::engine::series::chunk::Chunk;
+use crate::engine::series::fold::Fold;
 use crate::model::labels::SeriesKey;
 use crate::model::time::{Duration, Timestamp};
 
@@ -23,31 +34,54 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// The samples of one series, in order of time, those of equal time in order of arrival.
+/// The samples of one series, in order of time, those of equal time in order of arrival: older ones packed in chunks,
+/// the newest ones in plain arrays.
 #[derive(Debug)]
 pub struct Series {
     key: SeriesKey,
+    /// Packed, ascending; every sample in them is at or before every plain one.
+    closed: Vec<Arc<Chunk>>,
+    /// Samples in `closed`.
+    closed_count: usize,
     times: Vec<i64>,
     values: Vec<f64>,
-    /// Samples before this index are out of every window; they are dropped in bulk.
+    /// Plain samples before this index are out of every window; they are dropped in bulk.
     start: usize,
     /// What the rules that judge it look back.
     horizon: Duration,
 }
 
-/// The part of a series that a rule looks at.
+/// What a series holds, apart from the series: for an image on disk, or for a reader that must not hold up a tick.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeriesCopy {
+    /// Who it is.
+    pub key: SeriesKey,
+    /// The packed part, shared.
+    pub closed: Vec<Arc<Chunk>>,
+    /// Times of the plain part, ms since the epoch.
+    pub times: Vec<i64>,
+    /// Values at these times.
+    pub values: Vec<f64>,
+}
+
+/// The part of a series that a rule looks at: samples in (after, upto].
 #[derive(Clone, Copy, Debug)]
 pub struct Window<'a> {
-    /// Milliseconds since the epoch, ascending.
-    pub times: &'a [i64],
-    /// The values at these times.
-    pub values: &'a [f64],
+    after_ms: i64,
+    upto_ms: i64,
+    /// Chunks that reach into it.
+    closed: &'a [Arc<Chunk>],
+    /// Plain samples in it, all later than those of the chunks.
+    times: &'a [i64],
+    values: &'a [f64],
 }
 
 impl Series {
     fn new(key: SeriesKey) -> Self {
         Self {
             key,
+            closed: Vec::new(),
+            closed_count: 0,
             times: Vec::new(),
             values: Vec::new(),
             start: 0,
@@ -63,24 +97,72 @@ impl Series {
         let t = self.times.get(self.start..)?.last()?;
         Some((Timestamp::from_ms(*t), *self.values.last()?))
     }
+    /// How many samples it holds.
+    pub fn len(&self) -> usize {
+        self.closed_count + self.plain_len()
+    }
+    /// How many of them lie in plain arrays.
+    pub fn plain_len(&self) -> usize {
+        self.times.len() - self.start
+    }
+    /// How far back the rules that judge it look.
+    pub fn horizon(&self) -> Duration {
+        self.horizon
+    }
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
     /// Samples in (from, to].
     pub fn window(&self, from: Timestamp, to: Timestamp) -> Window<'_> {
+        let (after_ms, upto_ms) = (from.ms(), to.ms());
         let a = self
             .times
-            .partition_point(|t| *t <= from.ms())
+            .partition_point(|t| *t <= after_ms)
             .max(self.start);
         let b = match self.times.last() {
-            Some(t) if *t <= to.ms() => self.times.len(),
-            _ => self.times.partition_point(|t| *t <= to.ms()).max(a),
+            Some(t) if *t <= upto_ms => self.times.len(),
+            _ => self.times.partition_point(|t| *t <= upto_ms).max(a),
+        };
+        // Most windows begin after the last chunk.
+        let closed = match self.closed.last() {
+            Some(last) if last.last_ms > after_ms => {
+                let a = self.closed.partition_point(|c| c.last_ms <= after_ms);
+                let b = self.closed.partition_point(|c| c.first_ms <= upto_ms);
+                self.closed.get(a..b).unwrap_or(&[])
+            }
+            Some(_) | None => &[],
         };
         Window {
+            after_ms,
+            upto_ms,
+            closed,
             times: self.times.get(a..b).unwrap_or(&[]),
             values: self.values.get(a..b).unwrap_or(&[]),
         }
     }
 
-    /// Files a sample; true if the oldest had to be shed for it.
-    fn push(&mut self, ts: Timestamp, value: f64) -> bool {
+    /// What it holds, chunks shared.
+    pub fn copy(&self) -> SeriesCopy {
+        let plain = |n: usize| self.start..n;
+        SeriesCopy {
+            key: self.key.clone(),
+            closed: self.closed.clone(),
+            times: self
+                .times
+                .get(plain(self.times.len()))
+                .unwrap_or(&[])
+                .to_vec(),
+            values: self
+                .values
+                .get(plain(self.values.len()))
+                .unwrap_or(&[])
+                .to_vec(),
+        }
+    }
+
+    /// Files a sample; how many of the oldest had to be shed for it.
+    fn push(&mut self, ts: Timestamp, value: f64) -> usize {
         let ts = ts.ms();
         if self.times.len() == self.times.capacity() {
             let more = (self.times.len() / 4).max(4);
@@ -88,82 +170,210 @@ impl Series {
             self.values.reserve_exact(more);
         }
         match self.times.last() {
-            Some(last) if *last > ts => {
-                let at = self.times.partition_point(|t| *t <= ts).max(self.start);
-                self.times.insert(at, ts);
-                self.values.insert(at, value);
-            }
+            Some(last) if *last > ts => self.insert(ts, value),
             Some(_) | None => {
                 self.times.push(ts);
                 self.values.push(value);
             }
         }
-        let shed = self.times.len() - self.start > SERIES_SAMPLES_MAX;
-        if shed {
-            self.start += 1;
+        if self.times.len() - self.start > PLAIN_SAMPLES_MAX {
+            self.close();
         }
-        shed
+        if self.len() > SERIES_SAMPLES_MAX {
+            return self.shed();
+        }
+        0
+    }
+
+    /// A late sample takes its place in time.
+    fn insert(&mut self, ts: i64, value: f64) {
+        if self.closed.last().is_some_and(|last| last.last_ms > ts) {
+            let after = self.closed.partition_point(|c| c.first_ms <= ts);
+            return self.insert_closed(after.saturating_sub(1), ts, value);
+        }
+        let at = self.times.partition_point(|t| *t <= ts).max(self.start);
+        self.times.insert(at, ts);
+        self.values.insert(at, value);
+    }
+
+    /// The chunk is packed anew; one that has grown to twice its size becomes two.
+    fn insert_closed(&mut self, which: usize, ts: i64, value: f64) {
+        let Some(chunk) = self.closed.get(which) else {
+            return;
+        };
+        let (mut times, mut values) = (Vec::new(), Vec::new());
+        chunk.unpack(&mut times, &mut values);
+        let at = times.partition_point(|t| *t <= ts);
+        times.insert(at, ts);
+        values.insert(at, value);
+        let half = if times.len() < 2 * CHUNK_SAMPLES {
+            times.len()
+        } else {
+            CHUNK_SAMPLES
+        };
+        let (times, later_times) = times.split_at(half);
+        let (values, later_values) = values.split_at(half);
+        let packed = [
+            Chunk::pack(times, values),
+            Chunk::pack(later_times, later_values),
+        ];
+        self.closed
+            .splice(which..=which, packed.into_iter().flatten().map(Arc::new));
+        self.closed_count += 1;
+    }
+
+    /// Packs the oldest plain samples.
+    fn close(&mut self) {
+        let part = self.start..self.start + CHUNK_SAMPLES;
+        let (times, values) = (self.times.get(part.clone()), self.values.get(part));
+        if let (Some(times), Some(values)) = (times, values)
+            && let Some(chunk) = Chunk::pack(times, values)
+        {
+            self.closed.push(Arc::new(chunk));
+            self.closed_count += CHUNK_SAMPLES;
+            self.start += CHUNK_SAMPLES;
+            self.drop_expired();
+        }
+    }
+
+    /// Gives up the oldest samples; how many.
+    fn shed(&mut self) -> usize {
+        if self.closed.is_empty() {
+            self.start += 1;
+            return 1;
+        }
+        let count = self.closed.remove(0).count as usize;
+        self.closed_count -= count;
+        count
     }
 
     fn expire(&mut self, newest_ms: i64) {
         let newest = Timestamp::from_ms(newest_ms);
         let (need, board) = ((newest - self.horizon).ms(), (newest - BOARD_WINDOW).ms());
+        let kept =
+            |last: i64, left: usize| last > need || (last > board && left < BOARD_SAMPLES_MAX);
+        let (mut gone, mut left) = (0, self.len());
+        for chunk in &self.closed {
+            let after = left - chunk.count as usize;
+            if kept(chunk.last_ms, after) {
+                break;
+            }
+            (gone, left) = (gone + 1, after);
+        }
+        if gone > 0 {
+            self.closed.drain(..gone);
+            self.closed_count = left - (self.times.len() - self.start);
+        }
+        if !self.closed.is_empty() {
+            return;
+        }
         while let Some(t) = self.times.get(self.start) {
-            let kept =
-                *t > need || (*t > board && self.times.len() - self.start < BOARD_SAMPLES_MAX);
-            if kept {
+            if kept(*t, self.times.len() - self.start) {
                 break;
             }
             self.start += 1;
         }
         if self.start > 32 && self.start * 2 > self.times.len() {
-            self.times.drain(..self.start);
-            self.values.drain(..self.start);
-            self.start = 0;
+            self.drop_expired();
         }
+    }
+
+    fn drop_expired(&mut self) {
+        self.times.drain(..self.start);
+        self.values.drain(..self.start);
+        self.start = 0;
     }
 }
 
 impl Window<'_> {
-    /// The aggregate of the values; `None` where there is no sample (or, for `rate`, fewer than two).
-    pub fn aggregate(&self, what: Aggregate) -> Option<f64> {
-        let n = self.values.len();
-        if n == 0 {
-            return None;
+    /// Gives each sample to `take`, in order.
+    pub fn each(&self, mut take: impl FnMut(i64, f64)) {
+        for chunk in self.closed {
+            chunk.each(|t, v| {
+                if t > self.after_ms && t <= self.upto_ms {
+                    take(t, v);
+                }
+            });
         }
-        let mean = || sum(self.values) / n as f64;
-        match what {
-            Aggregate::Avg => Some(mean()),
-            Aggregate::Min => self.values.iter().copied().reduce(f64::min),
-            Aggregate::Max => self.values.iter().copied().reduce(f64::max),
-            Aggregate::Sum => Some(sum(self.values)),
-            Aggregate::Count => Some(n as f64),
-            Aggregate::Last => self.values.last().copied(),
-            Aggregate::P50 => quantile(self.values, 0.5),
-            Aggregate::P90 => quantile(self.values, 0.9),
-            Aggregate::P95 => quantile(self.values, 0.95),
-            Aggregate::P99 => quantile(self.values, 0.99),
-            Aggregate::Stddev => {
-                let mean = mean();
-                Some(
-                    (self.values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n as f64).sqrt(),
-                )
-            }
-            Aggregate::Rate => self.rate(),
+        for (t, v) in self.times.iter().zip(self.values) {
+            take(*t, *v);
         }
     }
 
-    /// Increase per second between the first and the last sample; a fall is a counter that started again from 0.
-    fn rate(&self) -> Option<f64> {
-        let (first, last) = (self.times.first()?, self.times.last()?);
-        if last <= first {
-            return None;
+    /// All values, in order.
+    pub fn values(&self) -> Vec<f64> {
+        let mut values = Vec::with_capacity(self.times.len());
+        self.each(|_, v| values.push(v));
+        values
+    }
+
+    /// The aggregate of the values; `None` where there is no sample (or, for `rate`, fewer than two).
+    pub fn aggregate(&self, what: Aggregate) -> Option<f64> {
+        match what {
+            Aggregate::Last => match self.values.last() {
+                Some(v) => Some(*v),
+                None => Some(self.fold().summary?.last),
+            },
+            Aggregate::P50 => quantile(self.values(), 0.5),
+            Aggregate::P90 => quantile(self.values(), 0.9),
+            Aggregate::P95 => quantile(self.values(), 0.95),
+            Aggregate::P99 => quantile(self.values(), 0.99),
+            Aggregate::Stddev => {
+                let values = self.values();
+                let mean = self.sum_and_count()?.0 / values.len() as f64;
+                let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+                Some((squares / values.len() as f64).sqrt())
+            }
+            Aggregate::Avg => self.sum_and_count().map(|(sum, n)| sum / n as f64),
+            Aggregate::Sum => self.sum_and_count().map(|(sum, _)| sum),
+            Aggregate::Count => self.sum_and_count().map(|(_, n)| n as f64),
+            Aggregate::Min if self.closed.is_empty() => {
+                self.values.iter().copied().reduce(f64::min)
+            }
+            Aggregate::Max if self.closed.is_empty() => {
+                self.values.iter().copied().reduce(f64::max)
+            }
+            Aggregate::Min => Some(self.fold().summary?.min),
+            Aggregate::Max => Some(self.fold().summary?.max),
+            Aggregate::Rate => self.fold().rate(),
         }
-        let mut increase = 0.0;
-        for (a, b) in self.values.iter().zip(self.values.iter().skip(1)) {
-            increase += if b < a { *b } else { b - a };
+    }
+
+    /// Both at once, as nearly every rule asks for one of them; `None` where there is no sample.
+    fn sum_and_count(&self) -> Option<(f64, u64)> {
+        if self.closed.is_empty() {
+            let n = self.values.len() as u64;
+            return (n > 0).then(|| (sum(self.values), n));
         }
-        Some(increase * 1_000.0 / (last - first) as f64)
+        let fold = self.fold();
+        Some((fold.summary?.sum.total(), fold.count))
+    }
+
+    /// Whole chunks by their summaries, the rest sample by sample.
+    fn fold(&self) -> Fold {
+        let mut fold = Fold::default();
+        let (mut times, mut values) = (Vec::new(), Vec::new());
+        for chunk in self.closed {
+            if chunk.first_ms > self.after_ms && chunk.last_ms <= self.upto_ms {
+                fold.take(
+                    u64::from(chunk.count),
+                    chunk.first_ms,
+                    chunk.last_ms,
+                    &chunk.summary,
+                );
+                continue;
+            }
+            times.clear();
+            values.clear();
+            chunk.unpack(&mut times, &mut values);
+            let a = times.partition_point(|t| *t <= self.after_ms);
+            let b = times.partition_point(|t| *t <= self.upto_ms);
+            if let (Some(times), Some(values)) = (times.get(a..b), values.get(a..b)) {
+                fold.take_samples(times, values);
+            }
+        }
+        fold.take_samples(self.times, self.values);
+        fold
     }
 }
 
@@ -181,13 +391,12 @@ fn sum(values: &[f64]) -> f64 {
 }
 
 /// Quantile by linear interpolation between the closest ranks, as PromQL's `quantile_over_time`.
-fn quantile(values: &[f64], q: f64) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let rank = q * (sorted.len().checked_sub(1)? as f64);
+fn quantile(mut values: Vec<f64>, q: f64) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    let rank = q * (values.len().checked_sub(1)? as f64);
     let (low, part) = (rank.floor(), rank.fract());
-    let a = *sorted.get(low as usize)?;
-    let b = sorted.get(low as usize + 1).copied().unwrap_or(a);
+    let a = *values.get(low as usize)?;
+    let b = values.get(low as usize + 1).copied().unwrap_or(a);
     Some(a * (1.0 - part) + b * part)
 }
 
@@ -212,6 +421,14 @@ impl SeriesSet {
     /// Takes a new series; its number is the count of those before it.
     pub fn add(&mut self, key: SeriesKey) {
         self.all.push(Series::new(key));
+    }
+    /// Puts back what a series held, before anything else is filed for it. Samples must ascend.
+    pub fn put_back(&mut self, number: u32, copy: SeriesCopy) {
+        if let Some(series) = self.all.get_mut(number as usize) {
+            series.closed_count = copy.closed.iter().map(|c| c.count as usize).sum();
+            (series.closed, series.times, series.values) = (copy.closed, copy.times, copy.values);
+            series.start = 0;
+        }
     }
     /// How many there are.
     pub fn len(&self) -> usize {
@@ -243,7 +460,7 @@ impl SeriesSet {
                 if !self.keep_all {
                     series.expire(sample.ts.min(at).ms());
                 }
-                self.shed_total += u64::from(series.push(sample.ts, sample.value));
+                self.shed_total += series.push(sample.ts, sample.value) as u64;
             }
         }
     }
@@ -253,6 +470,7 @@ impl SeriesSet {
 mod tests {
     use super::*;
     use crate::model::labels::Labels;
+    use proptest::prelude::*;
 
     fn series(samples: &[(i64, f64)]) -> SeriesSet {
         let mut set = SeriesSet::default();
@@ -278,7 +496,7 @@ mod tests {
             .get(0)
             .unwrap()
             .window(Timestamp::from_ms(10_000), Timestamp::from_ms(30_000));
-        assert_eq!(w.values, [2.0, 3.0]);
+        assert_eq!(w.values(), [2.0, 3.0]);
     }
 
     #[test]
@@ -288,7 +506,7 @@ mod tests {
             set.get(0)
                 .unwrap()
                 .window(Timestamp::from_ms(0), Timestamp::from_ms(99_000))
-                .values,
+                .values(),
             [1.0, 2.0, 2.5, 3.0]
         );
     }
@@ -315,6 +533,86 @@ mod tests {
             .collect();
         expect_test::expect!["avg=5.000 min=2.000 max=9.000 sum=40.000 count=8.000 last=9.000 p50=4.500 p90=7.600 p95=8.300 p99=8.860 stddev=2.000 rate=1.000"]
             .assert_eq(&got.join(" "));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+        #[test]
+        fn a_series_is_the_sorted_list_of_its_samples_whatever_is_packed(
+            steps in prop::collection::vec((0_i64..3_000, 0_u8..20, -50_i32..50), 1..1_500),
+            windows in prop::collection::vec((0_i64..2_000_000, 0_i64..2_000_000), 4),
+        ) {
+            let mut set = SeriesSet::default();
+            set.add(SeriesKey::new("m", &Labels::new()));
+            set.need(0, Duration::from_hours(24));
+            let (mut all, mut now) = (Vec::<(i64, f64)>::new(), 0_i64);
+            for (step, late, value) in steps {
+                now += step;
+                let (ts, v) = (if late == 0 { (now - 400_000).max(0) } else { now }, f64::from(value));
+                let at = all.partition_point(|s| s.0 <= ts);
+                all.insert(at, (ts, v));
+                set.file(Timestamp::from_ms(now), &[Sample { series: 0, ts: Timestamp::from_ms(ts), value: v }]);
+            }
+            let series = set.get(0).unwrap();
+            prop_assert_eq!(series.len(), all.len());
+            prop_assert_eq!(series.last().map(|l| (l.0.ms(), l.1)), all.last().copied());
+            prop_assert_eq!(all.len() > PLAIN_SAMPLES_MAX, !series.closed.is_empty());
+            let mut again = SeriesSet::default();
+            again.add(SeriesKey::new("m", &Labels::new()));
+            again.put_back(0, series.copy());
+            for (a, b) in windows {
+                let (from, to) = (Timestamp::from_ms(a.min(b)), Timestamp::from_ms(a.max(b)));
+                let inside: Vec<(i64, f64)> =
+                    all.iter().filter(|s| s.0 > from.ms() && s.0 <= to.ms()).copied().collect();
+                let window = series.window(from, to);
+                let mut seen = Vec::new();
+                window.each(|t, v| seen.push((t, v)));
+                prop_assert_eq!(&seen, &inside);
+                for (name, what) in Aggregate::ALL {
+                    let want = plain(&inside, what);
+                    let got = window.aggregate(what);
+                    let near = match (want, got) {
+                        (Some(a), Some(b)) => (a - b).abs() <= 1e-9 * (1.0 + a.abs()),
+                        (a, b) => a == b,
+                    };
+                    prop_assert!(near, "{name}: want {want:?}, got {got:?}");
+                    prop_assert_eq!(got, again.get(0).unwrap().window(from, to).aggregate(what));
+                }
+            }
+        }
+    }
+
+    /// The aggregate of a plain list, by its definition.
+    fn plain(samples: &[(i64, f64)], what: Aggregate) -> Option<f64> {
+        let values: Vec<f64> = samples.iter().map(|s| s.1).collect();
+        let n = values.len() as f64;
+        let total: f64 = values.iter().sum();
+        let (first, last) = (samples.first()?, samples.last()?);
+        Some(match what {
+            Aggregate::Avg => total / n,
+            Aggregate::Sum => total,
+            Aggregate::Count => n,
+            Aggregate::Last => last.1,
+            Aggregate::Min => values.iter().copied().fold(f64::INFINITY, f64::min),
+            Aggregate::Max => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            Aggregate::Stddev => {
+                (values.iter().map(|v| (v - total / n).powi(2)).sum::<f64>() / n).sqrt()
+            }
+            Aggregate::Rate => {
+                let pairs = values
+                    .windows(2)
+                    .map(|p| if p[1] < p[0] { p[1] } else { p[1] - p[0] });
+                let seconds = (last.0 - first.0) as f64 / 1_000.0;
+                return (seconds > 0.0).then(|| pairs.sum::<f64>() / seconds);
+            }
+            Aggregate::P50 | Aggregate::P90 | Aggregate::P95 | Aggregate::P99 => {
+                let q = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)]
+                    .iter()
+                    .find(|(name, _)| *name == what.name())?
+                    .1;
+                return quantile(values, q);
+            }
+        })
     }
 
     #[test]

@@ -20,6 +20,7 @@ use std::hash::Hasher;
 
 use crate::journal::take;
 use crate::journal::take_slice;
+use crate::journal::varint::{fold, get, put, unfold};
 use crate::model::time::Timestamp;
 
 /// One measured value of a series known by number.
@@ -169,6 +170,26 @@ pub fn decode<T: Clone>(
     })
 }
 
+/// When a batch was accepted, and the ids of its deliveries: the beginning of its payload, without its samples.
+///
+/// # Errors
+/// [`DecodeError`].
+pub fn decode_deliveries(payload: &[u8]) -> Result<(Timestamp, Vec<u128>), DecodeError> {
+    let mut rest = payload;
+    let read = get(&mut rest).and_then(|_session| deliveries(&mut rest));
+    read.ok_or(DecodeError {
+        at: payload.len() - rest.len(),
+    })
+}
+
+fn deliveries(rest: &mut &[u8]) -> Option<(Timestamp, Vec<u128>)> {
+    let at = Timestamp::from_ms(unfold(get(rest)?));
+    let count = get(rest)?;
+    let ids = take_slice(rest, count.checked_mul(16)?)?;
+    let ids = ids.as_chunks().0.iter().map(|id| u128::from_le_bytes(*id));
+    Some((at, ids.collect()))
+}
+
 fn batch<T: Clone>(
     rest: &mut &[u8],
     segment_no: u32,
@@ -177,15 +198,11 @@ fn batch<T: Clone>(
 ) -> Option<Batch<T>> {
     let session = get(rest)?;
     keys.enter(segment_no, session);
-    let at = unfold(get(rest)?);
-    let count = get(rest)?;
-    let ids = take_slice(rest, count.checked_mul(16)?)?;
-    let deliveries = ids.as_chunks().0.iter().map(|id| u128::from_le_bytes(*id));
-    let deliveries = deliveries.collect();
+    let (at, deliveries) = deliveries(rest)?;
     let count = get(rest)?;
     let fits = usize::try_from(count).ok()?.min(rest.len() / 10);
     let mut samples = Vec::with_capacity(fits);
-    let (mut series, mut ts, mut unresolved) = (0_u32, at, 0);
+    let (mut series, mut ts, mut unresolved) = (0_u32, at.ms(), 0);
     for _ in 0..count {
         let head = get(rest)?;
         let step = i64::from(series).checked_add(unfold(head >> 1))?;
@@ -203,43 +220,11 @@ fn batch<T: Clone>(
         }
     }
     rest.is_empty().then_some(Batch {
-        at: Timestamp::from_ms(at),
+        at,
         deliveries,
         samples,
         unresolved,
     })
-}
-
-fn fold(n: i64) -> u64 {
-    ((n << 1) ^ (n >> 63)).cast_unsigned()
-}
-
-fn unfold(n: u64) -> i64 {
-    (n >> 1).cast_signed() ^ -((n & 1).cast_signed())
-}
-
-fn put(out: &mut Vec<u8>, mut n: u64) {
-    while n >= 0x80 {
-        out.push((n & 0x7f) as u8 | 0x80);
-        n >>= 7;
-    }
-    out.push(n as u8);
-}
-
-fn get(rest: &mut &[u8]) -> Option<u64> {
-    let mut n = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let [b] = take::<1>(rest)?;
-        let bits = u64::from(b & 0x7f);
-        if shift == 63 && bits > 1 {
-            return None;
-        }
-        n |= bits << shift;
-        if b < 0x80 {
-            return Some(n);
-        }
-    }
-    None
 }
 
 /// Spreads series numbers over a table; they are small and dense, so one multiplication does it.
@@ -334,6 +319,7 @@ mod tests {
             Encoder::new(u64::MAX).encode(5, Timestamp::from_ms(at), &ids, &samples, name, &mut out);
             let batch = read(&out, 5, &mut Keys::default());
             prop_assert_eq!(batch.at.ms(), at);
+            prop_assert_eq!(decode_deliveries(&out), Ok((batch.at, ids.clone())));
             prop_assert_eq!(batch.deliveries, ids);
             let back: Vec<_> = batch.samples.iter().map(|(k, t, v)| (k.bytes(), *t, v.to_bits())).collect();
             let put: Vec<_> = raw.iter().map(|(s, t, b)| (name(*s), *t, *b)).collect();

@@ -8,6 +8,7 @@
 //! two logs gives the same state, deliveries without a verdict are made again under the same key, and claimed runs are
 //! looked for in their run folders.
 
+pub mod imager;
 pub mod sampler;
 pub mod start;
 
@@ -21,10 +22,11 @@ use tokio::sync::{broadcast, oneshot};
 
 use crate::engine::command::{Command, CommandError};
 use crate::engine::event::Entry;
-use crate::engine::intake::{Batch, Refusal};
+use crate::engine::intake::{Admitted, Batch, Refusal};
 use crate::engine::{Effect, Engine, Input, View};
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::Clock;
+use crate::shell::drive::imager::Imager;
 use crate::shell::store::{Pos, log::SegLog, snapshot};
 
 /// Record kind of an [`Entry`] as JSON.
@@ -71,8 +73,10 @@ pub struct Status {
 
 /// What comes to the engine's thread.
 pub enum Message {
-    /// An input.
+    /// An input other than samples.
     Input(Input),
+    /// Samples that are durable, and the position of their record.
+    Samples(Admitted, Pos),
     /// A request; answered when it is durable.
     Command(Command, oneshot::Sender<Result<(), CommandFailure>>),
     /// A question.
@@ -205,6 +209,8 @@ pub struct Drive {
     pub(super) behind: Vec<Effect>,
     pub(super) replies: Vec<oneshot::Sender<Result<(), CommandFailure>>>,
     pub(super) since_snapshot: u64,
+    /// Images of the windows.
+    pub(super) imager: Imager,
     pub(super) stop: Option<oneshot::Sender<()>>,
 }
 
@@ -216,7 +222,12 @@ impl Drive {
         self.commit();
         let mut slot = self.clock.now().aligned(self.tick) + self.tick;
         while self.stop.is_none() {
-            let wait = slot.since(self.clock.now()).min(Duration::from_ms(200));
+            let idle = if self.imager.is_busy() {
+                Duration::from_ms(1)
+            } else {
+                Duration::from_ms(200)
+            };
+            let wait = slot.since(self.clock.now()).min(idle);
             match self.inbox.recv_timeout(wait.std()) {
                 Ok(message) => {
                     self.take(message);
@@ -235,8 +246,12 @@ impl Drive {
                 slot = self.tick(slot);
             }
             self.commit();
+            self.imager
+                .step(self.engine.view().series, self.clock.now());
         }
         self.write_snapshot();
+        self.imager
+            .finish(self.engine.view().series, self.clock.now());
         if let Some(reply) = self.stop.take() {
             let _ = reply.send(());
         }
@@ -245,13 +260,18 @@ impl Drive {
     fn take(&mut self, message: Message) {
         match message {
             Message::Input(input) => {
-                if let Input::Samples(admitted) = &input {
-                    self.status
-                        .queued_samples
-                        .fetch_sub(admitted.samples.len(), Ordering::Relaxed);
-                }
                 self.engine.handle(self.clock.now(), input);
                 self.drain();
+            }
+            Message::Samples(admitted, pos) => {
+                let count = admitted.samples.len();
+                self.status
+                    .queued_samples
+                    .fetch_sub(count, Ordering::Relaxed);
+                self.engine
+                    .handle(self.clock.now(), Input::Samples(admitted));
+                self.drain();
+                self.imager.filed(pos, count);
             }
             Message::Command(command, reply) => match self.engine.check(&command) {
                 Err(error) => drop(reply.send(Err(error.into()))),

@@ -9,6 +9,7 @@ pub mod log;
 pub mod replay;
 pub mod segments;
 pub mod snapshot;
+pub mod windows;
 
 use std::fmt;
 use std::fs::File;

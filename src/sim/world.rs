@@ -7,7 +7,7 @@ use crate::engine::command::Command;
 use crate::engine::event::{Entry, Run};
 use crate::engine::intake::{Admitted, Batch, Intake, Item};
 use crate::engine::policy::Policy;
-use crate::engine::series::Sample;
+use crate::engine::series::{Sample, SeriesCopy};
 use crate::engine::transcript;
 use crate::engine::{Effect, Engine, Input};
 use crate::model::labels::SeriesKey;
@@ -52,6 +52,16 @@ struct SampleRecord {
     samples: Vec<Sample>,
 }
 
+/// Records between two images of the windows; an image is taken in two slices, a record apart.
+const IMAGE_RECORDS: usize = 16;
+
+/// A series as an image has it, and how many records of the sample log that knows of.
+#[derive(Clone, Debug)]
+struct Imaged {
+    covers: usize,
+    copy: SeriesCopy,
+}
+
 /// What a restart does to deliveries under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crash {
@@ -93,6 +103,8 @@ pub struct World {
     engine: Engine,
     policy: Arc<Policy>,
     samples: Vec<SampleRecord>,
+    /// The last whole image, and the one being taken.
+    image: [Vec<Imaged>; 2],
     feeds: BTreeMap<Vec<u8>, Feed>,
     pub(super) due: BTreeMap<(Timestamp, u64), Due>,
     pub(super) sequence: u64,
@@ -122,6 +134,7 @@ impl World {
             engine: Engine::default(),
             policy: policy.clone(),
             samples: Vec::new(),
+            image: Default::default(),
             feeds: BTreeMap::new(),
             due: BTreeMap::new(),
             sequence: 0,
@@ -239,7 +252,28 @@ impl World {
             samples: admitted.samples.clone(),
         });
         self.give(Input::Samples(admitted));
+        self.take_image();
         true
+    }
+
+    fn take_image(&mut self) {
+        let covers = self.samples.len();
+        let series = self.engine.view().series;
+        let [whole, taking] = &mut self.image;
+        let upto = match covers % IMAGE_RECORDS {
+            0 => series.len() / 2,
+            1 => series.len(),
+            _ => return,
+        };
+        let copies = series.iter().take(upto).skip(taking.len());
+        let slice = copies.map(|(_, s)| Imaged {
+            covers,
+            copy: s.copy(),
+        });
+        taking.extend(slice);
+        if covers % IMAGE_RECORDS == 1 {
+            *whole = std::mem::take(taking);
+        }
     }
 
     fn come(&mut self, due: Due) {
@@ -306,6 +340,7 @@ impl World {
     /// The sample log is gone: all of it was older than what is kept.
     pub fn lose_samples(&mut self) {
         self.samples.clear();
+        self.image = Default::default();
     }
 
     /// Dies and comes back with nothing but the two logs. The state before must be the state after.
@@ -316,17 +351,7 @@ impl World {
         if self.crash == Crash::Hard {
             self.due.retain(|_, d| matches!(d, Due::Set(..)));
         }
-        for record in &self.samples {
-            for key in &record.new {
-                self.intake.number(key.bytes(), &mut Vec::new());
-            }
-            self.engine.refile(Admitted {
-                at: record.at,
-                new: record.new.clone(),
-                samples: record.samples.clone(),
-                ids: Vec::new(),
-            });
-        }
+        self.refile();
         for line in &self.log {
             match serde_json::from_str::<Entry>(line) {
                 Ok(entry) => self.engine.replay(&entry),
@@ -356,6 +381,37 @@ impl World {
             .handle(self.now, Input::Policy(self.policy.clone()));
         self.engine.resume();
         self.drain();
+    }
+
+    /// Fills the windows of a new engine: from the last whole image, then from the records behind it.
+    fn refile(&mut self) {
+        let mut covers = Vec::new();
+        let [whole, taking] = &mut self.image;
+        taking.clear();
+        for one in whole {
+            let mut new = Vec::new();
+            let number = self.intake.number(one.copy.key.bytes(), &mut new);
+            self.engine
+                .put_back(new, number.unwrap_or_default(), one.copy.clone());
+            covers.push(one.covers);
+        }
+        for (at, record) in self.samples.iter().enumerate() {
+            let mut new = Vec::new();
+            for key in &record.new {
+                self.intake.number(key.bytes(), &mut new);
+            }
+            let unknown = |s: &&Sample| {
+                covers
+                    .get(s.series as usize)
+                    .is_none_or(|covers| at >= *covers)
+            };
+            self.engine.refile(Admitted {
+                at: record.at,
+                new,
+                samples: record.samples.iter().filter(unknown).copied().collect(),
+                ids: Vec::new(),
+            });
+        }
     }
 
     /// A tick at once whose record is durable, and none of whose effects leaves: the worst moment to die.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use ops::journal::samples::{Keys, decode};
 use ops::model::labels::SeriesKey;
 use ops::shell::drive::KIND_SAMPLES;
+use ops::shell::drive::start::Start;
 use ops::shell::store::Pos;
 use ops::shell::store::replay::replay;
 
@@ -55,7 +56,7 @@ impl Lab {
         std::fs::write(dir.join("alerts/m.yml"), RULE).unwrap();
         std::fs::write(
             dir.join("ops.yaml"),
-            format!("receivers:\n- name: hook\n  webhook_configs:\n  - url: {url}\n"),
+            format!("snapshot_interval: 150ms\nreceivers:\n- name: hook\n  webhook_configs:\n  - url: {url}\n"),
         )
         .unwrap();
         let script = dir.join("scripts/rollback_m.sh");
@@ -134,6 +135,42 @@ fn logged(dir: &Path) -> BTreeMap<u64, usize> {
     });
     assert!(report.unwrap().damaged.is_empty());
     found
+}
+
+/// The newest samples of each series as a start fills its windows from `data`, and how many images were there for it.
+async fn windows(data: &Path) -> (BTreeMap<String, Vec<(i64, u64)>>, usize) {
+    let images = std::fs::read_dir(data.join("windows")).map_or(0, Iterator::count);
+    let start = Start {
+        data,
+        policy: Arc::default(),
+        tick: ops::model::time::Duration::from_hours(1),
+        retention: ops::model::time::Duration::from_hours(1),
+        snapshot_interval: ops::model::time::Duration::from_hours(1),
+    };
+    let ready = start.open().unwrap();
+    let handle = ready.handle();
+    let thread = ready.go(|_| {});
+    let newest = handle.ask(|view| {
+        let mut all = BTreeMap::new();
+        for (_, series) in view.series.iter() {
+            let copy = series.copy();
+            let (mut times, mut values) = (Vec::new(), Vec::new());
+            for chunk in &copy.closed {
+                chunk.unpack(&mut times, &mut values);
+            }
+            times.extend(copy.times);
+            values.extend(copy.values);
+            let samples = times.into_iter().zip(values.into_iter().map(f64::to_bits));
+            // No rule looks back at any of them, so this many are kept for the board whatever else was dropped.
+            let newest: Vec<_> = samples.rev().take(700).collect();
+            all.insert(series.key().to_string(), newest);
+        }
+        all
+    });
+    let newest = newest.await.unwrap();
+    handle.stop().await;
+    thread.join().unwrap();
+    (newest, images)
 }
 
 #[test]
@@ -279,6 +316,18 @@ async fn hunt() {
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     let doubled: Vec<_> = found.iter().filter(|(_, n)| **n > 1).collect();
     assert!(doubled.is_empty(), "counted twice: {doubled:?}");
+
+    let data = lab.dir.join("data");
+    let (from_image, images) = windows(&data).await;
+    assert!(images > 0, "no image of the windows was ever finished");
+    std::fs::remove_dir_all(data.join("windows")).unwrap();
+    let (from_log, images) = windows(&data).await;
+    assert_eq!(images, 0);
+    assert!(
+        from_image == from_log,
+        "windows from an image and the log behind it differ from those of the log alone"
+    );
+    assert!(from_log.values().map(Vec::len).sum::<usize>() > kills as usize * 10);
 
     let told = lab.told.lock().unwrap().clone();
     let mut keys: BTreeMap<(u64, String), BTreeSet<String>> = BTreeMap::new();

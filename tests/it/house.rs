@@ -8,7 +8,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("engine", &["model"]),
     ("ingest", &["model", "engine"]),
     ("receivers", &["model"]),
-    ("journal", &["model"]),
+    ("journal", &["model", "engine"]),
     ("config", &["model", "engine"]),
     ("sim", &["model", "engine", "config"]),
     (

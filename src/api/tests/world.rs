@@ -60,6 +60,7 @@ pub async fn world(tokens: Vec<Token>) -> World {
         policy: policy.clone(),
         tick: Duration::from_ms(100),
         retention: Duration::from_hours(1),
+        snapshot_interval: Duration::from_mins(5),
     };
     std::fs::create_dir_all(start.data).unwrap();
     let ready = start.open().unwrap();

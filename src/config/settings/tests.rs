@@ -137,6 +137,7 @@ auth:
                     86400000,
                 ),
             ),
+            snapshot_interval: None,
             durability: Some(
                 Every(
                     Duration(

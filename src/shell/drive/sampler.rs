@@ -6,15 +6,14 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use tokio::sync::oneshot;
 
-use crate::engine::Input;
 use crate::engine::intake::{Admitted, Batch, Intake, Refusal};
 use crate::journal::samples::{Encoder, Sample};
 use crate::model::labels::SeriesKey;
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::Clock;
 use crate::shell::drive::{KIND_SAMPLES, Message, PushFailure, Pushed, Status};
-use crate::shell::store::StoreError;
 use crate::shell::store::log::{Keep, SegLog};
+use crate::shell::store::{Pos, StoreError};
 
 /// Samples between the disk and the engine; beyond it, senders are told to slow down.
 pub const QUEUED_SAMPLES_MAX: usize = 5_000_000;
@@ -76,7 +75,7 @@ impl Sampler {
                 };
             }
             match self.write(&group) {
-                Ok(()) => self.acknowledge(group, waiting),
+                Ok(pos) => self.acknowledge(group, pos, waiting),
                 Err(error) => {
                     let why = chain(&error);
                     if !self.status.samples_failing.swap(true, Ordering::Relaxed) {
@@ -123,9 +122,9 @@ impl Sampler {
         waiting.push((submit.reply, Pushed { accepted, refused }));
     }
 
-    fn write(&mut self, group: &Admitted) -> Result<(), StoreError> {
+    fn write(&mut self, group: &Admitted) -> Result<Pos, StoreError> {
         if group.samples.is_empty() {
-            return Ok(());
+            return Ok(self.log.durable());
         }
         let samples: Vec<Sample> = group
             .samples
@@ -150,11 +149,10 @@ impl Sampler {
             &mut payload,
         );
         self.log.append(KIND_SAMPLES, &payload)?;
-        self.log.commit()?;
-        Ok(())
+        self.log.commit()
     }
 
-    fn acknowledge(&mut self, group: Admitted, waiting: Vec<Waiting>) {
+    fn acknowledge(&mut self, group: Admitted, pos: Pos, waiting: Vec<Waiting>) {
         if self.status.samples_failing.swap(false, Ordering::Relaxed) {
             tracing::info!("Sample log written again.");
         }
@@ -165,7 +163,7 @@ impl Sampler {
         self.status
             .queued_samples
             .fetch_add(count, Ordering::Relaxed);
-        let _ = self.engine.send(Message::Input(Input::Samples(group)));
+        let _ = self.engine.send(Message::Samples(group, pos));
         for (reply, pushed) in waiting {
             let _ = reply.send(Ok(pushed));
         }

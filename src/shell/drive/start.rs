@@ -10,18 +10,20 @@ use tokio::sync::broadcast;
 
 use crate::engine::event::Entry;
 use crate::engine::intake::{Admitted, Intake};
+use crate::engine::limits::DELIVERY_ID_MEMORY;
 use crate::engine::policy::Policy;
 use crate::engine::series::Sample;
 use crate::engine::state::State;
 use crate::engine::{Effect, Engine, Input};
-use crate::journal::samples::{Encoder, Keys, decode};
+use crate::journal::samples::{Encoder, Keys, decode, decode_deliveries};
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::{Clock, wall};
+use crate::shell::drive::imager::Imager;
 use crate::shell::drive::sampler::{QUEUED_BATCHES_MAX, Sampler};
 use crate::shell::drive::{Drive, Handle, KIND_ENTRY, KIND_SAMPLES, STATE_VERSION, Status};
 use crate::shell::store::log::{Options, SegLog};
-use crate::shell::store::replay::{replay, segment_start};
-use crate::shell::store::{Pos, StoreError, snapshot};
+use crate::shell::store::replay::{replay, segment_start, written_since};
+use crate::shell::store::{Pos, StoreError, snapshot, windows};
 
 /// Size of an event segment; the space is reserved ahead, so that pages go on when the disk is full.
 const EVENT_SEGMENT_BYTES: u64 = 8 << 20;
@@ -38,6 +40,8 @@ pub struct Start<'a> {
     pub tick: Duration,
     /// How long samples are kept.
     pub retention: Duration,
+    /// How often an image of the windows is written: the most that a restart replays.
+    pub snapshot_interval: Duration,
 }
 
 /// Both logs folded, nothing running yet.
@@ -81,7 +85,8 @@ impl Start<'_> {
         engine.foresee(&self.policy);
         let mut intake = Intake::default();
         let since = wall() - self.retention;
-        damaged += refile_samples(&samples, since, &mut intake, &mut engine)?;
+        let refiled = refile(self.data, clock.now(), since, &mut intake, &mut engine)?;
+        damaged += refiled.damaged;
         engine.handle(clock.now(), Input::Policy(self.policy));
         status
             .damaged_total
@@ -112,6 +117,13 @@ impl Start<'_> {
             behind: Vec::new(),
             replies: Vec::new(),
             since_snapshot: folded,
+            imager: Imager::new(
+                self.data.join("windows"),
+                self.snapshot_interval,
+                refiled.upto,
+                refiled.samples,
+                clock.now(),
+            ),
             stop: None,
         };
         let sampler = Sampler {
@@ -184,17 +196,83 @@ fn fold_events(
     Ok((state, folded))
 }
 
-/// Files every kept sample again; how many damaged places were stepped over.
-fn refile_samples(
-    dir: &Path,
+/// What the windows were made of.
+#[derive(Debug, Default)]
+struct Refiled {
+    /// The last record that was filed.
+    upto: Pos,
+    /// Samples filed from the log, not from the image.
+    samples: u64,
+    /// Damaged places that were stepped over.
+    damaged: usize,
+}
+
+/// Fills the windows: from the newest image, then from the sample log behind it.
+fn refile(
+    data: &Path,
+    now: Timestamp,
     since: Timestamp,
     intake: &mut Intake,
     engine: &mut Engine,
-) -> Result<usize, StoreError> {
+) -> Result<Refiled, StoreError> {
+    let (slices, ignored) = windows::load(&data.join("windows"))?;
+    for path in ignored {
+        tracing::warn!(path = %path.display(), "Image of the windows passed over; more of the sample log is read instead.");
+    }
+    // By series: the last position of the log that the image knows of.
+    let mut covers = Vec::new();
+    for slice in slices {
+        for copy in slice.series {
+            let mut new = Vec::new();
+            let Some(number) = intake.number(copy.key.bytes(), &mut new) else {
+                continue;
+            };
+            covers.resize(intake.series_count(), Pos::START);
+            if let Some(at) = covers.get_mut(number as usize) {
+                *at = Pos::new(slice.covers);
+            }
+            engine.put_back(new, number, copy);
+        }
+    }
+    let covered = covers.iter().min().copied().unwrap_or(Pos::START);
+    let dir = data.join("samples");
+    let from = segment_start(&dir, covered.next())?;
+    let remembered = written_since(&dir, now - DELIVERY_ID_MEMORY)?;
+    refile_log(
+        &dir,
+        from,
+        remembered.min(from),
+        since,
+        &covers,
+        intake,
+        engine,
+    )
+}
+
+/// Files the samples from `from` on that the image does not know of; before that, from `remembered` on, only the ids of
+/// deliveries are read.
+fn refile_log(
+    dir: &Path,
+    from: Pos,
+    remembered: Pos,
+    since: Timestamp,
+    covers: &[Pos],
+    intake: &mut Intake,
+    engine: &mut Engine,
+) -> Result<Refiled, StoreError> {
+    let mut refiled = Refiled::default();
     let mut keys: Keys<Option<u32>> = Keys::default();
-    let from = segment_start(dir, Pos::new(1))?;
-    let report = replay(dir, from, &mut |record| {
+    let report = replay(dir, remembered, &mut |record| {
         if record.kind != KIND_SAMPLES {
+            return;
+        }
+        if record.pos < from {
+            let Ok((at, deliveries)) = decode_deliveries(record.payload) else {
+                return;
+            };
+            for id in deliveries {
+                intake.remember(at, id);
+            }
             return;
         }
         let mut new = Vec::new();
@@ -208,18 +286,20 @@ fn refile_samples(
         for id in &batch.deliveries {
             intake.remember(batch.at, *id);
         }
+        let known = |n: u32| covers.get(n as usize).is_some_and(|c| record.pos <= *c);
         let samples = batch.samples.iter().filter_map(|(series, ts, value)| {
             Some(Sample {
-                series: (*series)?,
+                series: (*series).filter(|n| !known(*n))?,
                 ts: Timestamp::from_ms(*ts),
                 value: *value,
             })
         });
-        let samples = if batch.at < since {
+        let samples: Vec<Sample> = if batch.at < since {
             Vec::new()
         } else {
             samples.collect()
         };
+        refiled.samples += samples.len() as u64;
         engine.refile(Admitted {
             at: batch.at,
             new,
@@ -230,5 +310,6 @@ fn refile_samples(
     for d in &report.damaged {
         tracing::error!(file = %d.file.display(), from = d.from, to = d.to, "Sample log damaged; what is around it was read.");
     }
-    Ok(report.damaged.len())
+    (refiled.upto, refiled.damaged) = (report.tail, report.damaged.len());
+    Ok(refiled)
 }

@@ -6,7 +6,6 @@ use std::fs::OpenOptions;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::path::PathBuf;
-use std::time::UNIX_EPOCH;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -275,11 +274,7 @@ impl SegLog {
             let meta = fs::metadata(path).map_err(StoreError::io("inspect", path))?;
             let old = match keep {
                 Keep::From(pos) => next.first <= pos,
-                Keep::Since(time) => {
-                    let written = meta.modified().map_err(StoreError::io("inspect", path))?;
-                    let since = written.duration_since(UNIX_EPOCH).unwrap_or_default();
-                    i64::try_from(since.as_millis()).is_ok_and(|ms| ms < time.ms())
-                }
+                Keep::Since(time) => segment.written_ms()? < time.ms(),
             };
             if !old || segment.first >= self.active.segment.first {
                 break;

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use crate::model::time::Timestamp;
 use crate::shell::store::Damage;
 use crate::shell::store::Pos;
 use crate::shell::store::Record;
@@ -76,6 +77,20 @@ pub fn segment_start(dir: &Path, pos: Pos) -> Result<Pos, StoreError> {
     let all = segments::list(dir)?;
     let before = all.iter().rev().find(|s| s.first <= pos);
     Ok(before.or(all.first()).map_or(pos, |s| s.first))
+}
+
+/// The first position of the first segment that was last written at `time` or later; past the end if there is none.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub fn written_since(dir: &Path, time: Timestamp) -> Result<Pos, StoreError> {
+    let all = segments::list(dir)?;
+    for segment in &all {
+        if segment.written_ms()? >= time.ms() {
+            return Ok(segment.first);
+        }
+    }
+    Ok(Pos::new(u64::MAX))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::UNIX_EPOCH;
 
 use crate::journal::frame;
 use crate::journal::frame::Found;
@@ -30,6 +31,18 @@ impl Segment {
     pub fn of(dir: &Path, first: Pos) -> Segment {
         let path = dir.join(format!("{:020}.seg", first.number()));
         Segment { first, path }
+    }
+
+    /// When it was last written, ms since the epoch.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn written_ms(&self) -> Result<i64, StoreError> {
+        let path = &self.path;
+        let meta = fs::metadata(path).map_err(StoreError::io("inspect", path))?;
+        let written = meta.modified().map_err(StoreError::io("inspect", path))?;
+        let since = written.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 }
 
