@@ -89,6 +89,7 @@ fn main() {
             policy: Arc::new(Policy::default()),
             tick: Duration::from_secs(1),
             retention: Duration::from_hours(1),
+            snapshot_interval: ops::model::time::Duration::from_mins(5),
         };
         let ready = start.open().expect("logs open");
         let handle = ready.handle();

@@ -16,7 +16,7 @@ use ops::shell::store::Pos;
 use ops::shell::store::log::{Options, SegLog};
 use ops::shell::store::replay::replay;
 
-const SERIES: u32 = 50_000;
+const SERIES: u32 = 20_000;
 const BATCH: usize = 10_000;
 
 fn start(data: &Path) -> Start<'_> {
@@ -100,13 +100,13 @@ fn main() {
     let now = i64::try_from(now).unwrap_or_default();
     println!("{SERIES} series, windows of 1 h for the board");
     let mut total = 0;
-    for (history, session) in [(20_u32, 1_u64), (80, 2), (200, 3)] {
+    for (history, session) in [(300_u32, 1_u64), (900, 2), (2_400, 3)] {
         write(
             &data,
             &keys,
             history,
             session,
-            now - 900_000 + i64::from(total) * 1_000,
+            now - 3_600_000 + i64::from(total) * 1_000,
         );
         total += history;
         let _ = std::fs::remove_dir_all(data.join("windows"));
