@@ -12,9 +12,9 @@ use ops::model::labels::{Labels, SeriesKey};
 use ops::model::time::{Duration, Timestamp};
 use ops::shell::drive::KIND_SAMPLES;
 use ops::shell::drive::start::Start;
-use ops::shell::store::Pos;
 use ops::shell::store::log::{Options, SegLog};
 use ops::shell::store::replay::replay;
+use ops::shell::store::{Log, Pos};
 
 const SERIES: u32 = 20_000;
 const BATCH: usize = 10_000;

@@ -9,7 +9,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::broadcast::error::RecvError;
 
 use crate::api::Site;
 use crate::api::auth::{Reader, is_foreign};
@@ -74,13 +73,10 @@ async fn follow_board(site: Site, metric: Option<String>, window: Duration, mut 
                 found = known;
                 json!({"at": now.ms(), "svg": svg(&board), "table": table(&board)})
             }
-            entry = entries.recv() => match entry {
-                Ok(entry) => match notable(&entry) {
-                    Some(message) => message,
-                    None => continue,
-                },
-                Err(RecvError::Lagged(missed)) => json!({ "missed": missed }),
-                Err(RecvError::Closed) => return,
+            entry = entries.next() => match entry.map(|e| notable(&e)) {
+                Some(Some(message)) => message,
+                Some(None) => continue,
+                None => return,
             },
             received = socket.recv() => match received {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,

@@ -183,7 +183,7 @@ async fn a_silence_is_durable_when_its_number_is_known() {
     let (status, body) = w.post("/api/ops/v1/silences", ask).await;
     assert_eq!(status, 201, "{body}");
     let id = value(&body)["id"].as_u64().unwrap();
-    let entry = entries.recv().await.unwrap();
+    let entry = entries.next().await.unwrap();
     assert!(format!("{entry:?}").contains("Silenced"));
     assert!(w.get("/api/ops/v1/silences").await.1.contains("region=~"));
     let path = format!("/api/ops/v1/silences/{id}");

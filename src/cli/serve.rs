@@ -286,7 +286,7 @@ async fn print_transcript(handle: &Handle) {
         .await
         .unwrap_or_default();
     tokio::spawn(async move {
-        while let Ok(entry) = entries.recv().await {
+        while let Some(entry) = entries.next().await {
             // The whole entry first: what was decided about an incident stands behind its opening.
             state.apply(&entry);
             for event in &entry.events {

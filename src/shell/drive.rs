@@ -8,6 +8,7 @@
 //! two logs gives the same state, deliveries without a verdict are made again under the same key, and claimed runs are
 //! looked for in their run folders.
 
+pub mod follow;
 pub mod imager;
 pub mod sampler;
 pub mod start;
@@ -26,8 +27,10 @@ use crate::engine::intake::{Admitted, Batch, Refusal};
 use crate::engine::{Effect, Engine, Input, View};
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::Clock;
+use crate::shell::drive::follow::Follow;
 use crate::shell::drive::imager::Imager;
-use crate::shell::store::{Pos, log::SegLog, snapshot};
+use crate::shell::store::log::Keep;
+use crate::shell::store::{Log, Pos, StoreError, snapshot};
 
 /// Record kind of an [`Entry`] as JSON.
 pub const KIND_ENTRY: u8 = 1;
@@ -37,6 +40,10 @@ pub const KIND_SAMPLES: u8 = 2;
 pub const STATE_VERSION: u32 = 1;
 /// Entries between two snapshots: the most that a restart folds.
 const SNAPSHOT_ENTRIES: u64 = 20_000;
+/// How long entries are kept for people who ask why. Part of the log by part, and never before a snapshot has them.
+const ENTRIES_KEPT: Duration = Duration::from_hours(24 * 90);
+/// Time between two looks for entries that may go.
+const RETAIN_EVERY: Duration = Duration::from_hours(1);
 /// Missed slots that are still judged one by one after a stall; more are recorded as skipped.
 const CATCH_UP_SLOTS: u64 = 60;
 
@@ -124,7 +131,11 @@ pub struct Pushed {
 pub struct Handle {
     pub(super) engine: Sender<Message>,
     pub(super) sampler: SyncSender<sampler::Submit>,
-    pub(super) entries: broadcast::Sender<Arc<Entry>>,
+    pub(super) entries: broadcast::Sender<(Pos, Arc<Entry>)>,
+    /// The folder of the event log.
+    pub(super) events: Arc<PathBuf>,
+    /// The last entry that is durable.
+    pub(super) durable: Arc<AtomicU64>,
     /// The engine's clock.
     pub clock: Clock,
     /// Counters and conditions.
@@ -177,9 +188,10 @@ impl Handle {
         let _ = self.engine.send(Message::Input(input));
     }
 
-    /// Entries as they become durable.
-    pub fn entries(&self) -> broadcast::Receiver<Arc<Entry>> {
-        self.entries.subscribe()
+    /// Entries as they become durable from now on, each once, however slowly they are read.
+    pub fn entries(&self) -> Follow {
+        let last = Pos::new(self.durable.load(Ordering::Acquire));
+        Follow::new(self.entries.subscribe(), self.events.clone(), last)
     }
 
     /// Commits and stops.
@@ -194,12 +206,13 @@ impl Handle {
 /// The engine's thread.
 pub struct Drive {
     pub(super) engine: Engine,
-    pub(super) log: SegLog,
+    pub(super) log: Box<dyn Log>,
     pub(super) inbox: Receiver<Message>,
     pub(super) clock: Clock,
     pub(super) tick: Duration,
     pub(super) snapshots: PathBuf,
-    pub(super) entries: broadcast::Sender<Arc<Entry>>,
+    pub(super) entries: broadcast::Sender<(Pos, Arc<Entry>)>,
+    pub(super) durable: Arc<AtomicU64>,
     pub(super) status: Arc<Status>,
     /// Takes effects that may leave.
     pub(super) carry: Box<dyn FnMut(Effect) + Send>,
@@ -211,7 +224,10 @@ pub struct Drive {
     pub(super) since_snapshot: u64,
     /// Images of the windows.
     pub(super) imager: Imager,
+    pub(super) retained_at: Timestamp,
     pub(super) stop: Option<oneshot::Sender<()>>,
+    /// Someone else writes the event log: nothing may leave any more.
+    pub(super) fenced: bool,
 }
 
 impl Drive {
@@ -221,7 +237,7 @@ impl Drive {
         self.drain();
         self.commit();
         let mut slot = self.clock.now().aligned(self.tick) + self.tick;
-        while self.stop.is_none() {
+        while self.stop.is_none() && !self.fenced {
             let idle = if self.imager.is_busy() {
                 Duration::from_ms(1)
             } else {
@@ -246,8 +262,12 @@ impl Drive {
                 slot = self.tick(slot);
             }
             self.commit();
+            self.retain();
             self.imager
                 .step(self.engine.view().series, self.clock.now());
+        }
+        if self.fenced {
+            return;
         }
         self.write_snapshot();
         self.imager
@@ -340,11 +360,12 @@ impl Drive {
     /// Makes what is pending durable, then lets everything that waits for it go. A disk that refuses holds it back.
     fn commit(&mut self) {
         if !self.pending.is_empty() {
-            let appended = self.pending.iter().try_for_each(|entry| {
-                let bytes = serde_json::to_vec(entry).unwrap_or_default();
-                self.log.append(KIND_ENTRY, &bytes).map(|_| ())
-            });
-            if let Err(error) = appended.and_then(|()| self.log.commit().map(|_| ())) {
+            let before = self.log.durable();
+            if let Err(error) = self.write_pending(before) {
+                if let StoreError::Conflict { tail } = error {
+                    tracing::error!(%tail, "Another process writes the event log. This one stops: nothing leaves it any more.");
+                    self.fenced = true;
+                }
                 if !self.status.events_failing.swap(true, Ordering::Relaxed) {
                     tracing::error!(error = %sampler::chain(&error), "Event log not written; pages and heals wait.");
                 }
@@ -358,8 +379,11 @@ impl Drive {
                 tracing::info!("Event log written again.");
             }
             self.since_snapshot += self.pending.len() as u64;
+            let mut pos = before;
             for entry in self.pending.drain(..) {
-                let _ = self.entries.send(Arc::new(entry));
+                pos = pos.next();
+                self.durable.store(pos.number(), Ordering::Release);
+                let _ = self.entries.send((pos, Arc::new(entry)));
             }
         }
         for effect in self.behind.drain(..) {
@@ -370,6 +394,32 @@ impl Drive {
         }
         if self.since_snapshot >= SNAPSHOT_ENTRIES {
             self.write_snapshot();
+        }
+    }
+
+    /// Appends what is pending where the log is expected to end, and makes it durable.
+    fn write_pending(&mut self, mut end: Pos) -> Result<(), StoreError> {
+        for entry in &self.pending {
+            let bytes = serde_json::to_vec(entry).unwrap_or_default();
+            end = self.log.append_if(end, KIND_ENTRY, &bytes)?;
+        }
+        self.log.commit().map(|_| ())
+    }
+
+    /// Lets entries go that are older than anybody asks for.
+    fn retain(&mut self) {
+        let now = self.clock.now();
+        if now.since(self.retained_at) < RETAIN_EVERY {
+            return;
+        }
+        self.retained_at = now;
+        if self.since_snapshot > 0 {
+            self.write_snapshot();
+        }
+        if self.since_snapshot == 0
+            && let Err(error) = self.log.retain(Keep::Since(now - ENTRIES_KEPT))
+        {
+            tracing::warn!(error = %sampler::chain(&error), "Old entries not removed.");
         }
     }
 

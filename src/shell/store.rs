@@ -1,7 +1,8 @@
 //! What must outlive a crash: logs of records in segment files, and snapshots that make replaying them short.
 //!
-//! [`log::SegLog`] writes one log, [`replay`] reads one, [`snapshot`] keeps states. What the bytes mean is in
-//! [`crate::journal`]; docs/STORAGE.md tells what each crash leaves. Nothing here repairs by deleting: a torn tail,
+//! [`Log`] is the door to one: append, compare-and-set, commit, replay. [`log::SegLog`] is the one behind it, and
+//! [`replay`] reads what it wrote; a replicated log would stand in its place and pass the same tests. [`snapshot`] keeps
+//! states, [`windows`] images of the windows. What the bytes mean is in [`crate::journal`]; docs/STORAGE.md tells what each crash leaves. Nothing here repairs by deleting: a torn tail,
 //! which nobody was promised, is cut; damage is stepped over and reported, and the file stays as it is.
 
 mod active;
@@ -18,6 +19,8 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::journal::frame::TooLong;
+use crate::shell::store::log::{Keep, Retained};
+use crate::shell::store::replay::ReplayReport;
 
 /// A record's number in its log: the first has 1, each next one more. 0 is before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +60,52 @@ pub struct Record<'a> {
     pub kind: u8,
     /// Its content.
     pub payload: &'a [u8],
+}
+
+/// The door to a log: one ordered sequence of records that outlives us.
+///
+/// A record counts, for whoever asks, once [`Log::commit`] has returned: until then it may be lost, and after a commit
+/// that failed it may be there or not. [`Log::append_if`] is how a writer finds out that it no longer is the only one.
+pub trait Log: Send {
+    /// The last record appended, durable or not; [`Pos::START`] if there was none.
+    fn tail(&self) -> Pos;
+    /// The last record that is durable.
+    fn durable(&self) -> Pos;
+    /// The number of the part of the log in which a record of about `bytes` will be, for payloads that spell names out
+    /// once in each part.
+    ///
+    /// # Errors
+    /// As [`Log::commit`].
+    fn reserve(&mut self, bytes: usize) -> Result<u32, StoreError>;
+    /// Appends a record; it is durable after the next commit.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLong`]; or as [`Log::commit`], and the record is not appended.
+    fn append(&mut self, kind: u8, payload: &[u8]) -> Result<Pos, StoreError>;
+    /// Appends a record if the log still ends at `expect`.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`]: someone else has written. Or as [`Log::append`].
+    fn append_if(&mut self, expect: Pos, kind: u8, payload: &[u8]) -> Result<Pos, StoreError>;
+    /// Makes every record appended so far durable, together, and returns the last one.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; records after [`Log::durable`] are dropped.
+    fn commit(&mut self) -> Result<Pos, StoreError>;
+    /// Gives every durable record from `from` on to `each`.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    fn replay(
+        &self,
+        from: Pos,
+        each: &mut dyn FnMut(Record<'_>),
+    ) -> Result<ReplayReport, StoreError>;
+    /// Removes old records from the beginning, a part at a time.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; what could be removed is.
+    fn retain(&mut self, keep: Keep) -> Result<Retained, StoreError>;
 }
 
 /// Bytes that once were records and no longer are.
@@ -131,7 +180,7 @@ fn sync_dir(dir: &Path) -> Result<(), StoreError> {
 }
 
 #[cfg(test)]
-mod scratch {
+pub(in crate::shell) mod scratch {
     use std::path::Path;
     use std::path::PathBuf;
     use std::sync::atomic::AtomicU32;

@@ -12,8 +12,8 @@ use crate::model::labels::SeriesKey;
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::Clock;
 use crate::shell::drive::{KIND_SAMPLES, Message, PushFailure, Pushed, Status};
-use crate::shell::store::log::{Keep, SegLog};
-use crate::shell::store::{Pos, StoreError};
+use crate::shell::store::log::Keep;
+use crate::shell::store::{Log, Pos, StoreError};
 
 /// Samples between the disk and the engine; beyond it, senders are told to slow down.
 pub const QUEUED_SAMPLES_MAX: usize = 5_000_000;
@@ -35,7 +35,7 @@ pub struct Sampler {
     /// The door.
     pub intake: Intake,
     /// The log.
-    pub log: SegLog,
+    pub log: Box<dyn Log>,
     /// Its encoder.
     pub encoder: Encoder,
     /// Where batches come from.

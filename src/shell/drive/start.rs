@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
 use tokio::sync::broadcast;
@@ -23,7 +23,7 @@ use crate::shell::drive::sampler::{QUEUED_BATCHES_MAX, Sampler};
 use crate::shell::drive::{Drive, Handle, KIND_ENTRY, KIND_SAMPLES, STATE_VERSION, Status};
 use crate::shell::store::log::{Options, SegLog};
 use crate::shell::store::replay::{replay, segment_start, written_since};
-use crate::shell::store::{Pos, StoreError, snapshot, windows};
+use crate::shell::store::{Log, Pos, StoreError, snapshot, windows};
 
 /// Size of an event segment; the space is reserved ahead, so that pages go on when the disk is full.
 const EVENT_SEGMENT_BYTES: u64 = 8 << 20;
@@ -95,22 +95,26 @@ impl Start<'_> {
         let (entries, _) = broadcast::channel(LIVE_ENTRIES_MAX);
         let (to_engine, inbox) = mpsc::channel();
         let (to_sampler, batches) = mpsc::sync_channel(QUEUED_BATCHES_MAX);
+        let durable = Arc::new(AtomicU64::new(event_log.durable().number()));
         let handle = Handle {
             engine: to_engine.clone(),
             sampler: to_sampler,
             entries: entries.clone(),
+            events: Arc::new(events),
+            durable: durable.clone(),
             clock,
             status: status.clone(),
         };
         let session = u64::try_from(wall().ms()).unwrap_or(0);
         let drive = Drive {
             engine,
-            log: event_log,
+            log: Box::new(event_log),
             inbox,
             clock,
             tick: self.tick,
             snapshots,
             entries,
+            durable,
             status: status.clone(),
             carry: Box::new(|_| {}),
             pending: Vec::new(),
@@ -124,11 +128,13 @@ impl Start<'_> {
                 refiled.samples,
                 clock.now(),
             ),
+            retained_at: clock.now(),
             stop: None,
+            fenced: false,
         };
         let sampler = Sampler {
             intake,
-            log: sample_log,
+            log: Box::new(sample_log),
             encoder: Encoder::new(session),
             inbox: batches,
             engine: to_engine,

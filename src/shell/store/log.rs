@@ -13,11 +13,14 @@ use rustix::io::Errno;
 use crate::journal::frame;
 use crate::model::time::Timestamp;
 use crate::shell::store::Damage;
+use crate::shell::store::Log;
 use crate::shell::store::Pos;
 use crate::shell::store::Record;
 use crate::shell::store::StoreError;
 use crate::shell::store::active::Active;
 use crate::shell::store::active::Spare;
+use crate::shell::store::replay::ReplayReport;
+use crate::shell::store::replay::replay;
 use crate::shell::store::segments;
 use crate::shell::store::segments::Segment;
 use crate::shell::store::sync_dir;
@@ -58,7 +61,7 @@ pub enum Keep {
     Since(Timestamp),
 }
 
-/// What [`SegLog::retain`] removed.
+/// What [`Log::retain`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retained {
     /// How many segments.
@@ -69,8 +72,9 @@ pub struct Retained {
 
 /// A log open for writing: one directory, one writer.
 ///
-/// A record is appended to memory and is durable once [`commit`](Self::commit) returns. Positions of records that a
-/// failed commit dropped are given to later ones.
+/// A record is appended to memory and is durable once [`commit`](Log::commit) returns, with one write and one sync.
+/// Positions of records that a failed commit dropped are given to later ones; if the machine stops before the file could
+/// be cut, they may be there again. A record that begins a new segment commits the records before it first.
 #[derive(Debug)]
 pub struct SegLog {
     dir: PathBuf,
@@ -144,14 +148,6 @@ impl SegLog {
         Ok((log, report))
     }
 
-    /// The last record appended, durable or not; [`Pos::START`] if there was none.
-    pub fn tail(&self) -> Pos {
-        self.tail
-    }
-    /// The last record that is on disk.
-    pub fn durable(&self) -> Pos {
-        self.durable
-    }
     /// The number of the segment that the last record went to; grows by 1 with each.
     pub fn segment_no(&self) -> u32 {
         self.active.segment_no
@@ -167,76 +163,10 @@ impl SegLog {
             && self.active.good_bytes.saturating_add(frame) > self.options.segment_bytes_max
     }
 
-    /// Begins a new segment if a payload of about `bytes` asks for one, and returns the number of the segment that the
-    /// next record will be in for sure, which an encoder must know beforehand.
-    ///
-    /// # Errors
-    /// As [`commit`](Self::commit).
-    pub fn reserve(&mut self, bytes: usize) -> Result<u32, StoreError> {
-        if self.would_roll(bytes) {
-            self.roll()?;
-        }
-        self.stays = true;
-        Ok(self.active.segment_no)
-    }
-
-    /// Appends one record to memory. If it begins a new segment, the records before it are committed first.
-    ///
-    /// # Errors
-    /// [`StoreError::TooLong`]; or as [`commit`](Self::commit), and the record is not appended.
-    pub fn append(&mut self, kind: u8, payload: &[u8]) -> Result<Pos, StoreError> {
-        let bytes = payload.len();
-        if bytes > frame::PAYLOAD_BYTES_MAX {
-            return Err(frame::TooLong { bytes }.into());
-        }
-        if !self.stays && self.would_roll(bytes) {
-            self.roll()?;
-        }
-        self.stays = false;
-        let pos = self.tail.next();
-        frame::write(&mut self.buffer, pos.number(), kind, payload)?;
-        self.tail = pos;
-        Ok(pos)
-    }
-
-    /// Appends one record if the log still ends at `expect`.
-    ///
-    /// # Errors
-    /// [`StoreError::Conflict`]; or as [`append`](Self::append).
-    pub fn append_if(&mut self, expect: Pos, kind: u8, payload: &[u8]) -> Result<Pos, StoreError> {
-        let tail = self.tail;
-        if tail == expect {
-            self.append(kind, payload)
-        } else {
-            Err(StoreError::Conflict { tail })
-        }
-    }
-
-    /// Makes every record appended so far durable, with one write and one sync, and returns the last one.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`], such as no space. Records after [`durable`](Self::durable) are then dropped, from the file as
-    /// well; the log stays usable. If the machine stops before the file could be cut, they may be there again.
-    pub fn commit(&mut self) -> Result<Pos, StoreError> {
-        if !self.buffer.is_empty() {
-            let written = self.active.write(&self.buffer);
-            self.buffer.clear();
-            self.buffer.shrink_to(BUFFER_BYTES_KEPT);
-            if let Err(e) = written {
-                self.tail = self.durable;
-                self.stays = false;
-                return Err(e);
-            }
-            self.durable = self.tail;
-            self.make_spare();
-        }
-        Ok(self.durable)
-    }
-
     /// Commits, and begins a new segment unless the active one is empty.
     ///
     /// # Errors
-    /// As [`commit`](Self::commit).
+    /// As [`commit`](Log::commit).
     pub fn roll(&mut self) -> Result<(), StoreError> {
         self.commit()?;
         if !self.holds_any() {
@@ -262,11 +192,89 @@ impl SegLog {
         Ok(())
     }
 
-    /// Removes whole segments from the beginning, never the active one. A crash in between leaves the newer ones.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`]; what was removed until then stays removed.
-    pub fn retain(&mut self, keep: Keep) -> Result<Retained, StoreError> {
+    fn holds_any(&self) -> bool {
+        self.tail >= self.active.segment.first
+    }
+
+    /// Reserves the next segment if it is not; on a full disk tries again now and then.
+    fn make_spare(&mut self) {
+        let due = self.spare_at_bytes;
+        if self.spare.is_some() || due.is_none_or(|at| self.active.good_bytes < at) {
+            return;
+        }
+        match Spare::make(&self.dir, self.options.segment_bytes_max) {
+            Ok(spare) => self.spare = Some(spare),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.spare_at_bytes = None,
+            Err(_) => self.spare_at_bytes = Some(self.active.good_bytes + SPARE_RETRY_BYTES),
+        }
+    }
+}
+
+impl Log for SegLog {
+    fn tail(&self) -> Pos {
+        self.tail
+    }
+    fn durable(&self) -> Pos {
+        self.durable
+    }
+    fn reserve(&mut self, bytes: usize) -> Result<u32, StoreError> {
+        if self.would_roll(bytes) {
+            self.roll()?;
+        }
+        self.stays = true;
+        Ok(self.active.segment_no)
+    }
+
+    fn append(&mut self, kind: u8, payload: &[u8]) -> Result<Pos, StoreError> {
+        let bytes = payload.len();
+        if bytes > frame::PAYLOAD_BYTES_MAX {
+            return Err(frame::TooLong { bytes }.into());
+        }
+        if !self.stays && self.would_roll(bytes) {
+            self.roll()?;
+        }
+        self.stays = false;
+        let pos = self.tail.next();
+        frame::write(&mut self.buffer, pos.number(), kind, payload)?;
+        self.tail = pos;
+        Ok(pos)
+    }
+
+    fn append_if(&mut self, expect: Pos, kind: u8, payload: &[u8]) -> Result<Pos, StoreError> {
+        let tail = self.tail;
+        if tail == expect {
+            self.append(kind, payload)
+        } else {
+            Err(StoreError::Conflict { tail })
+        }
+    }
+
+    fn commit(&mut self) -> Result<Pos, StoreError> {
+        if !self.buffer.is_empty() {
+            let written = self.active.write(&self.buffer);
+            self.buffer.clear();
+            self.buffer.shrink_to(BUFFER_BYTES_KEPT);
+            if let Err(e) = written {
+                self.tail = self.durable;
+                self.stays = false;
+                return Err(e);
+            }
+            self.durable = self.tail;
+            self.make_spare();
+        }
+        Ok(self.durable)
+    }
+
+    fn replay(
+        &self,
+        from: Pos,
+        each: &mut dyn FnMut(Record<'_>),
+    ) -> Result<ReplayReport, StoreError> {
+        replay(&self.dir, from, each)
+    }
+
+    /// Whole segments, never the active one. A crash in between leaves the newer ones.
+    fn retain(&mut self, keep: Keep) -> Result<Retained, StoreError> {
         let mut gone = Retained::default();
         let all = segments::list(&self.dir)?;
         for (segment, next) in all.iter().zip(all.iter().skip(1)) {
@@ -289,23 +297,6 @@ impl SegLog {
             self.make_spare();
         }
         Ok(gone)
-    }
-
-    fn holds_any(&self) -> bool {
-        self.tail >= self.active.segment.first
-    }
-
-    /// Reserves the next segment if it is not; on a full disk tries again now and then.
-    fn make_spare(&mut self) {
-        let due = self.spare_at_bytes;
-        if self.spare.is_some() || due.is_none_or(|at| self.active.good_bytes < at) {
-            return;
-        }
-        match Spare::make(&self.dir, self.options.segment_bytes_max) {
-            Ok(spare) => self.spare = Some(spare),
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.spare_at_bytes = None,
-            Err(_) => self.spare_at_bytes = Some(self.active.good_bytes + SPARE_RETRY_BYTES),
-        }
     }
 }
 

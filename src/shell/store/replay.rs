@@ -96,6 +96,7 @@ pub fn written_since(dir: &Path, time: Timestamp) -> Result<Pos, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shell::store::Log;
     use crate::shell::store::log::Options;
     use crate::shell::store::log::SegLog;
     use crate::shell::store::scratch::Scratch;

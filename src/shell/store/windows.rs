@@ -11,7 +11,7 @@ use crate::journal::windows::{
 };
 use crate::shell::store::log::{Options, SegLog};
 use crate::shell::store::replay::replay;
-use crate::shell::store::{Pos, StoreError, sync_dir};
+use crate::shell::store::{Log, Pos, StoreError, sync_dir};
 
 /// How many images stay: the new one, and the one before it should that be damaged.
 pub const KEPT: usize = 2;
