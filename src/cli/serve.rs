@@ -154,6 +154,7 @@ impl Server {
             loaded: current.clone(),
             places,
             url: format!("http://{address}"),
+            carrier: Arc::default(),
         };
         let runtime = tokio::runtime::Handle::current();
         let thread = ready.go(move |effect| {

@@ -2,7 +2,7 @@
 //! is a task of its own with a time limit; one that hangs delays nobody.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::config::receivers::Way;
 use crate::config::{Settings, SmtpTls as ConfiguredTls};
@@ -35,7 +35,12 @@ pub struct Deliver {
     pub places: Places,
     /// Where links lead if the settings do not say.
     pub url: String,
+    /// The carrier in use.
+    pub carrier: Arc<Mutex<Option<Made>>>,
 }
+
+/// A carrier and the settings for which it was made: making one reads the platform's certificates.
+pub type Made = (Arc<Settings>, Arc<Carrier>);
 
 impl Deliver {
     /// Starts what an effect asks for, in the background.
@@ -65,10 +70,15 @@ impl Deliver {
                 });
             })),
             Effect::Start(run) => drop(tokio::spawn(async move {
-                let dir = this.places.data.join("runs");
-                let end = match this.spec(&run).and_then(|spec| {
+                // Hashing the script and syncing its folder take as long as the disk does.
+                let (prepare, run) = (this.clone(), Arc::new(*run));
+                let claimed = run.clone();
+                let prepared = tokio::task::spawn_blocking(move || {
+                    let dir = prepare.places.data.join("runs");
+                    let spec = prepare.spec(&claimed)?;
                     exec::prepare(&dir, &spec).map_err(|e| format!("run folder: {e}"))
-                }) {
+                });
+                let end = match prepared.await.unwrap_or_else(|e| Err(e.to_string())) {
                     Ok(dir) => exec::run(&dir).await,
                     Err(why) => exec::End {
                         how: Ended::NotStarted { why },
@@ -78,19 +88,33 @@ impl Deliver {
                         changed: None,
                     },
                 };
-                this.report(&run, end);
+                drop(tokio::task::spawn_blocking(move || this.report(&run, end)));
             })),
             Effect::Adopt(run) => drop(tokio::spawn(async move {
                 let end = exec::adopt(&this.places.data.join("runs").join(&run.id)).await;
-                this.report(&run, end);
+                drop(tokio::task::spawn_blocking(move || this.report(&run, end)));
             })),
         }
+    }
+
+    /// The carrier of these settings.
+    fn carrier(&self, settings: &Arc<Settings>) -> Result<Arc<Carrier>, String> {
+        let mut known = self.carrier.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, carrier)) = &*known
+            && Arc::ptr_eq(of, settings)
+        {
+            return Ok(carrier.clone());
+        }
+        let made = Carrier::new(Some(smtp(settings))).map_err(|e| e.to_string())?;
+        let made = Arc::new(made);
+        *known = Some((settings.clone(), made.clone()));
+        Ok(made)
     }
 
     fn settings(&self) -> Arc<Settings> {
         self.loaded
             .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .unwrap_or_else(PoisonError::into_inner)
             .settings
             .clone()
     }
@@ -131,18 +155,14 @@ impl Deliver {
         worst
     }
 
-    async fn one_way(&self, page: &Page, settings: &Settings, way: Way) -> Verdict {
+    async fn one_way(&self, page: &Page, settings: &Arc<Settings>, way: Way) -> Verdict {
         let external_url = settings
             .external_url
             .clone()
             .unwrap_or_else(|| self.url.clone());
-        let carrier = match Carrier::new(Some(smtp(settings))) {
+        let carrier = match self.carrier(settings) {
             Ok(carrier) => carrier,
-            Err(error) => {
-                return Verdict::Refused {
-                    why: error.to_string(),
-                };
-            }
+            Err(why) => return Verdict::Refused { why },
         };
         match way {
             Way::Email { to } => {
