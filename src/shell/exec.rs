@@ -17,7 +17,7 @@ pub mod spec;
 mod output;
 mod reap;
 
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -79,7 +79,8 @@ pub struct End {
     pub changed: Option<bool>,
 }
 
-/// Makes the directory of a run and writes down, durably, what it will do.
+/// Makes the directory of a run, durably, and writes down what it will do. What it will do needs to be there only for the
+/// shim that is started next: without a mark, a run never begins later.
 ///
 /// # Errors
 /// If the run was prepared before, the spec cannot be carried out as written, or the disk refuses.
@@ -89,7 +90,7 @@ pub fn prepare(runs_dir: &Path, spec: &RunSpec) -> io::Result<PathBuf> {
     dir::create_private_all(runs_dir)?;
     let run = RunDir::new(std::path::absolute(runs_dir.join(&spec.run_id))?);
     dir::create_private(run.path())?;
-    run.write_durably(dir::SPEC, &text)?;
+    run.create(dir::SPEC)?.write_all(&text)?;
     dir::sync_dir(runs_dir)?;
     Ok(run.path().to_owned())
 }

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, ErrorKind, PipeReader, Read};
+use std::io::{self, ErrorKind, PipeReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -98,7 +98,8 @@ fn begin(run: &RunDir) -> Result<(RunSpec, File, Output), String> {
         serde_json::from_slice(&text).map_err(|e| failed("reading the spec", &e))?;
     spec.check().map_err(|e| e.to_string())?;
     check_script(&spec)?;
-    run.write_durably(dir::STDIN, spec.stdin.as_bytes())
+    run.create(dir::STDIN)
+        .and_then(|mut file| file.write_all(spec.stdin.as_bytes()))
         .map_err(|e| failed("writing the input", &e))?;
     let stdin = File::open(run.file(dir::STDIN)).map_err(|e| failed("opening the input", &e))?;
     let output = run
