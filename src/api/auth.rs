@@ -1,5 +1,7 @@
 //! Who asks, and whether they may. Without tokens in the settings everybody may do everything; with them, every request
-//! but the probes carries `Authorization: Bearer …`, and the token must have the scope of the endpoint.
+//! but the probes carries `Authorization: Bearer …`, and the token must have the scope of the endpoint. A token may also
+//! stand as the password of `Authorization: Basic …`, whatever the user: so a browser asks for it by itself, and senders
+//! that know only user and password can push.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -7,6 +9,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use crate::api::reply::{problem, with_header};
 use crate::api::{Api, Site};
@@ -28,13 +31,13 @@ impl Api {
         if settings.tokens.is_empty() {
             return Ok(None);
         }
-        let Some(token) = given(headers).and_then(|given| find(&settings.tokens, given)) else {
+        let Some(token) = given(headers).and_then(|given| find(&settings.tokens, &given)) else {
             let refused = problem(
                 StatusCode::UNAUTHORIZED,
                 "no-token",
-                "send `Authorization: Bearer TOKEN` with a token from `auth` in ops.yaml",
+                "send `Authorization: Bearer TOKEN` with a token from `auth` in ops.yaml, or the token as the password of `Basic`",
             );
-            let challenge = "Bearer realm=\"ops\"";
+            let challenge = "Basic realm=\"ops: the password is a token\", charset=\"UTF-8\", Bearer realm=\"ops\"";
             return Err(Box::new(with_header(
                 refused,
                 header::WWW_AUTHENTICATE,
@@ -56,15 +59,21 @@ impl Api {
     }
 }
 
-fn given(headers: &HeaderMap) -> Option<&str> {
+fn given(headers: &HeaderMap) -> Option<String> {
     let (scheme, token) = headers
         .get(header::AUTHORIZATION)?
         .to_str()
         .ok()?
         .split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim())
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(token.trim().to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(BASE64_STANDARD.decode(token.trim()).ok()?).ok()?;
+    let (_user, password) = pair.split_once(':')?;
+    Some(password.to_owned())
 }
 
 /// Looks at every token, whichever matches: the time taken says nothing about where, or how far, one did.

@@ -177,7 +177,7 @@ fn description() -> Value {
         "openapi": "3.1.0",
         "info": {"title": "ops", "version": env!("CARGO_PKG_VERSION")},
         "paths": paths,
-        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}, "password": {"type": "http", "scheme": "basic"}}},
     })
 }
 
@@ -205,7 +205,7 @@ fn operation(op: &Operation) -> Value {
     }
     if !op.scope.is_empty() {
         shown["description"] = format!("Needs the scope `{}`.", op.scope).into();
-        shown["security"] = json!([{}, {"token": []}]);
+        shown["security"] = json!([{}, {"token": []}, {"password": []}]);
     }
     shown
 }

@@ -135,6 +135,15 @@ async fn tokens_open_what_their_scope_says() {
         let request = w.ask(method, path).body(body).bearer_auth("push-secre");
         assert_eq!(answer(request).await.0, 401);
     }
+    // A browser sends the token as a password, and is told to ask for one.
+    let page = || w.ask(Method::GET, "/");
+    let with = |password| answer(page().basic_auth("me", Some(password)));
+    assert_eq!(with("read-secret").await.0, 200);
+    assert_eq!(with("push-secret").await.0, 403);
+    assert_eq!(with("wrong").await.0, 401);
+    let refused = page().send().await.unwrap();
+    let challenge = refused.headers()["www-authenticate"].to_str().unwrap();
+    assert!(challenge.starts_with("Basic realm="), "{challenge}");
     let by = w.handle.ask(|view| view.state.switch.by.clone()).await;
     assert_eq!(by.as_deref(), Some("admin"));
 }
