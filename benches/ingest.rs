@@ -90,6 +90,7 @@ fn main() {
             tick: Duration::from_secs(1),
             retention: Duration::from_hours(1),
             snapshot_interval: ops::model::time::Duration::from_mins(5),
+            sync_every: None,
         };
         let ready = start.open().expect("logs open");
         let handle = ready.handle();

@@ -26,6 +26,7 @@ fn start(data: &Path) -> Start<'_> {
         tick: Duration::from_secs(1),
         retention: Duration::from_hours(24),
         snapshot_interval: Duration::from_hours(24),
+        sync_every: None,
     }
 }
 

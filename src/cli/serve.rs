@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::{self, Api};
 use crate::cli::flags::{Flags, LogFormat, Options, options};
+use crate::config::settings::Durability;
 use crate::engine::Input;
 use crate::engine::intake::{Batch, Item};
 use crate::engine::state::State;
@@ -144,6 +145,10 @@ impl Server {
                 .settings
                 .snapshot_interval
                 .unwrap_or(SNAPSHOT_INTERVAL),
+            sync_every: match loaded.settings.durability {
+                None | Some(Durability::Sync) => None,
+                Some(Durability::Every(every)) => Some(every),
+            },
         };
         let ready = start
             .open()

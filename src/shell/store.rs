@@ -92,6 +92,12 @@ pub trait Log: Send {
     /// # Errors
     /// [`StoreError::Io`]; records after [`Log::durable`] are dropped.
     fn commit(&mut self) -> Result<Pos, StoreError>;
+    /// Hands every record appended so far to the system and returns the last one: it outlives this process, but not the
+    /// machine until the next commit.
+    ///
+    /// # Errors
+    /// As [`Log::commit`].
+    fn write(&mut self) -> Result<Pos, StoreError>;
     /// Gives every durable record from `from` on to `each`.
     ///
     /// # Errors

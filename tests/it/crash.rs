@@ -22,6 +22,7 @@ const RULE: &str = "metric: m\nwindow: 600ms\nthreshold: 100\naggregate: last\nn
 struct Lab {
     dir: PathBuf,
     port: u16,
+    hook: String,
     told: Arc<Mutex<Vec<(String, u64, String)>>>,
 }
 
@@ -51,14 +52,9 @@ impl Lab {
             }),
         );
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let hook_url = format!("http://{}/", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, hook).await });
         std::fs::write(dir.join("alerts/m.yml"), RULE).unwrap();
-        std::fs::write(
-            dir.join("ops.yaml"),
-            format!("snapshot_interval: 150ms\nreceivers:\n- name: hook\n  webhook_configs:\n  - url: {url}\n"),
-        )
-        .unwrap();
         let script = dir.join("scripts/rollback_m.sh");
         std::fs::write(
             &script,
@@ -75,10 +71,22 @@ impl Lab {
             .local_addr()
             .unwrap()
             .port();
-        Lab { dir, port, told }
+        Lab {
+            dir,
+            port,
+            hook: hook_url,
+            told,
+        }
     }
 
-    fn start(&self) -> Child {
+    /// Every other life acknowledges before the disk has synced: that too must outlive a kill.
+    fn start(&self, life: u32) -> Child {
+        let durability = ["sync", "40ms"][life as usize % 2];
+        let settings = format!(
+            "durability: {durability}\nsnapshot_interval: 150ms\nreceivers:\n- name: hook\n  webhook_configs:\n  - url: {}\n",
+            self.hook
+        );
+        std::fs::write(self.dir.join("ops.yaml"), settings).unwrap();
         Command::new(env!("CARGO_BIN_EXE_ops"))
             .args([
                 "serve",
@@ -146,6 +154,7 @@ async fn windows(data: &Path) -> (BTreeMap<String, Vec<(i64, u64)>>, usize) {
         tick: ops::model::time::Duration::from_hours(1),
         retention: ops::model::time::Duration::from_hours(1),
         snapshot_interval: ops::model::time::Duration::from_hours(1),
+        sync_every: None,
     };
     let ready = start.open().unwrap();
     let handle = ready.handle();
@@ -252,12 +261,12 @@ async fn hunt() {
         }
     });
 
-    let mut child = lab.start();
-    for _ in 0..kills {
+    let mut child = lab.start(0);
+    for life in 1..=kills {
         tokio::time::sleep(Duration::from_millis(100 + random() % 900)).await;
         child.kill().unwrap();
         child.wait().unwrap();
-        child = lab.start();
+        child = lab.start(life);
     }
     // Let it become calm: every incident closes and every closing message is out.
     calm.store(true, std::sync::atomic::Ordering::Relaxed);

@@ -61,6 +61,7 @@ pub async fn world(tokens: Vec<Token>) -> World {
         tick: Duration::from_ms(100),
         retention: Duration::from_hours(1),
         snapshot_interval: Duration::from_mins(5),
+        sync_every: None,
     };
     std::fs::create_dir_all(start.data).unwrap();
     let ready = start.open().unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 
 use tokio::sync::oneshot;
 
@@ -48,6 +48,8 @@ pub struct Sampler {
     pub status: Arc<Status>,
     /// How long samples are kept.
     pub retention: Duration,
+    /// Samples are acknowledged once the system has them, and synced this often; `None`: acknowledged once synced.
+    pub sync_every: Option<Duration>,
 }
 
 type Waiting = (oneshot::Sender<Result<Pushed, PushFailure>>, Pushed);
@@ -58,7 +60,26 @@ impl Sampler {
         // Series numbered in a group that did not reach the disk: the engine hears of them with the next one.
         let mut new: Vec<SeriesKey> = Vec::new();
         let mut retained_at = Timestamp::default();
-        while let Ok(first) = self.inbox.recv() {
+        let mut synced_at = self.clock.now();
+        loop {
+            let first = match self.sync_every {
+                Some(every) if self.log.durable() < self.log.tail() => {
+                    let wait = (synced_at + every).since(self.clock.now());
+                    match self.inbox.recv_timeout(wait.std()) {
+                        Ok(first) => first,
+                        Err(RecvTimeoutError::Timeout) => {
+                            self.sync();
+                            synced_at = self.clock.now();
+                            continue;
+                        }
+                        Err(RecvTimeoutError::Disconnected) => return self.sync(),
+                    }
+                }
+                Some(_) | None => match self.inbox.recv() {
+                    Ok(first) => first,
+                    Err(_) => return,
+                },
+            };
             let now = self.clock.now();
             let mut group = Admitted {
                 new: std::mem::take(&mut new),
@@ -78,9 +99,7 @@ impl Sampler {
                 Ok(pos) => self.acknowledge(group, pos, waiting),
                 Err(error) => {
                     let why = chain(&error);
-                    if !self.status.samples_failing.swap(true, Ordering::Relaxed) {
-                        tracing::error!(error = %why, "Sample log not written; samples are refused.");
-                    }
+                    self.failed(&why);
                     self.intake.forget(&group.ids);
                     self.encoder.reset();
                     new = group.new;
@@ -124,7 +143,7 @@ impl Sampler {
 
     fn write(&mut self, group: &Admitted) -> Result<Pos, StoreError> {
         if group.samples.is_empty() {
-            return Ok(self.log.durable());
+            return Ok(self.log.tail());
         }
         let samples: Vec<Sample> = group
             .samples
@@ -149,7 +168,23 @@ impl Sampler {
             &mut payload,
         );
         self.log.append(KIND_SAMPLES, &payload)?;
-        self.log.commit()
+        match self.sync_every {
+            None => self.log.commit(),
+            Some(_) => self.log.write(),
+        }
+    }
+
+    /// Syncs what was acknowledged already.
+    fn sync(&mut self) {
+        if let Err(error) = self.log.commit() {
+            self.failed(&chain(&error));
+        }
+    }
+
+    fn failed(&self, why: &str) {
+        if !self.status.samples_failing.swap(true, Ordering::Relaxed) {
+            tracing::error!(error = %why, "Sample log not written; samples are refused.");
+        }
     }
 
     fn acknowledge(&mut self, group: Admitted, pos: Pos, waiting: Vec<Waiting>) {

@@ -42,6 +42,8 @@ pub struct Start<'a> {
     pub retention: Duration,
     /// How often an image of the windows is written: the most that a restart replays.
     pub snapshot_interval: Duration,
+    /// Samples are synced this often instead of before they are acknowledged.
+    pub sync_every: Option<Duration>,
 }
 
 /// Both logs folded, nothing running yet.
@@ -141,6 +143,7 @@ impl Start<'_> {
             clock,
             status,
             retention: self.retention,
+            sync_every: self.sync_every,
         };
         Ok(Ready {
             drive,

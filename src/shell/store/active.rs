@@ -91,8 +91,8 @@ impl Active {
         Ok(active)
     }
 
-    /// Writes and syncs `bytes` after the good ones; if that fails, takes back what got written.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+    /// Writes `bytes` after the good ones, and syncs them if asked to; if that fails, takes back what got written.
+    pub fn write(&mut self, bytes: &[u8], sync: bool) -> Result<(), StoreError> {
         self.clean()?;
         let end = self.good_bytes + bytes.len() as u64;
         let path = &self.segment.path;
@@ -100,7 +100,7 @@ impl Active {
             .file
             .write_all_at(bytes, self.good_bytes)
             .map_err(StoreError::io("write", path))
-            .and_then(|()| self.sync());
+            .and_then(|()| if sync { self.sync() } else { Ok(()) });
         match written {
             Ok(()) => {
                 self.good_bytes = end;
@@ -165,7 +165,8 @@ impl Active {
         }
     }
 
-    fn sync(&self) -> Result<(), StoreError> {
+    /// Waits until everything written is on disk.
+    pub fn sync(&self) -> Result<(), StoreError> {
         let path = &self.segment.path;
         self.file.sync_data().map_err(StoreError::io("sync", path))
     }

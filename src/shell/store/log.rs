@@ -86,6 +86,8 @@ pub struct SegLog {
     buffer: Vec<u8>,
     /// The last record appended.
     tail: Pos,
+    /// The last record handed to the system.
+    written: Pos,
     /// The last record on disk.
     durable: Pos,
     /// The next record stays in this segment, however long it is.
@@ -140,6 +142,7 @@ impl SegLog {
             spare_at_bytes: options.preallocate.then_some(0),
             buffer: Vec::new(),
             tail,
+            written: tail,
             durable: tail,
             stays: false,
             _lock: lock,
@@ -188,6 +191,21 @@ impl SegLog {
         self.spare = None;
         self.spare_at_bytes = self.spare_at_bytes.map(|_| 0);
         std::mem::replace(&mut self.active, new?).seal();
+        self.make_spare();
+        Ok(())
+    }
+
+    /// Writes what is in memory.
+    fn put_out(&mut self, sync: bool) -> Result<(), StoreError> {
+        let written = self.active.write(&self.buffer, sync);
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_BYTES_KEPT);
+        if let Err(e) = written {
+            self.tail = self.written;
+            self.stays = false;
+            return Err(e);
+        }
+        self.written = self.tail;
         self.make_spare();
         Ok(())
     }
@@ -251,18 +269,19 @@ impl Log for SegLog {
 
     fn commit(&mut self) -> Result<Pos, StoreError> {
         if !self.buffer.is_empty() {
-            let written = self.active.write(&self.buffer);
-            self.buffer.clear();
-            self.buffer.shrink_to(BUFFER_BYTES_KEPT);
-            if let Err(e) = written {
-                self.tail = self.durable;
-                self.stays = false;
-                return Err(e);
-            }
-            self.durable = self.tail;
-            self.make_spare();
+            self.put_out(true)?;
+        } else if self.durable < self.tail {
+            self.active.sync()?;
         }
+        self.durable = self.tail;
         Ok(self.durable)
+    }
+
+    fn write(&mut self) -> Result<Pos, StoreError> {
+        if !self.buffer.is_empty() {
+            self.put_out(false)?;
+        }
+        Ok(self.tail)
     }
 
     fn replay(

@@ -1,11 +1,17 @@
 //! The files of a log: their names, their order, and what a look at one finds.
 
 use std::fs;
+use std::fs::File;
 use std::io;
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
+
+use rustix::fs::SeekFrom;
+use rustix::fs::seek;
+use rustix::io::Errno;
 
 use crate::journal::frame;
 use crate::journal::frame::Found;
@@ -97,12 +103,12 @@ pub fn look(
     each: &mut dyn FnMut(Record<'_>) -> ControlFlow<()>,
 ) -> Result<Option<Look>, StoreError> {
     let path = &segment.path;
-    let bytes = match fs::read(path) {
+    let (bytes, file_bytes) = match read_written(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(StoreError::io("read", path))?,
     };
     let mut look = Look {
-        file_bytes: bytes.len() as u64,
+        file_bytes,
         ..Look::default()
     };
     let damage = |from: usize, to: usize| Damage {
@@ -155,6 +161,26 @@ pub fn look(
         look.damaged.insert(0, damage(0, HEADER_BYTES));
     }
     Ok(Some(look))
+}
+
+/// A file without what was only ever reserved at its end, and its whole length. Reserved space reads as zeros, and there
+/// may be a lot of it; where the file system does not tell it apart, all of it is read.
+fn read_written(path: &Path) -> io::Result<(Vec<u8>, u64)> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut end = 0;
+    while end < length {
+        let data = match seek(&file, SeekFrom::Data(end)) {
+            Ok(data) => data,
+            Err(Errno::NXIO) => break,
+            Err(_) => length,
+        };
+        end = seek(&file, SeekFrom::Hole(data)).map_or(length, |hole| hole.clamp(end + 1, length));
+    }
+    seek(&file, SeekFrom::Start(0))?;
+    let mut bytes = Vec::with_capacity(usize::try_from(end).unwrap_or(0));
+    file.by_ref().take(end).read_to_end(&mut bytes)?;
+    Ok((bytes, length))
 }
 
 impl Look {

@@ -304,6 +304,27 @@ impl Drop for Disk {
     }
 }
 
+#[test]
+fn what_is_written_but_not_synced_outlives_the_process_and_counts_later() {
+    for options in [SMALL, AHEAD] {
+        let scratch = Scratch::new();
+        let (mut log, _) = open(scratch.path(), options);
+        log.append(1, b"a").unwrap();
+        log.append(1, b"b").unwrap();
+        assert_eq!(log.write().unwrap(), Pos::new(2));
+        assert_eq!(log.durable(), Pos::START);
+        assert_eq!(texts(scratch.path()), ["a", "b"]);
+        log.append(1, b"c").unwrap();
+        assert_eq!(log.commit().unwrap(), Pos::new(3));
+        log.append(1, b"d").unwrap();
+        log.write().unwrap();
+        assert_eq!(log.commit().unwrap(), Pos::new(4));
+        assert_eq!((log.durable(), log.tail()), (Pos::new(4), Pos::new(4)));
+        drop(log);
+        assert_eq!(open(scratch.path(), options).0.durable(), Pos::new(4));
+    }
+}
+
 /// Appends records until one fails; how many went in before it.
 fn fill_log(log: &mut SegLog) -> u64 {
     let before = log.durable().number();
