@@ -1,0 +1,84 @@
+//! Where an evaluation reads samples: the windows of the engine, a copy of them, or a test's own.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use std::sync::Arc;
+
+use crate::model::histogram::Histogram;
+use crate::model::labels::{Labels, Matcher};
+
+/// A value at one point in time.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// A number; the staleness marker among them.
+    Float(f64),
+    /// A native histogram.
+    Histogram(Arc<Histogram>),
+}
+
+/// The samples of one series in a window, ascending in time, at most one for each time.
+#[derive(Clone, Copy, Debug)]
+pub enum Samples<'a> {
+    /// Numbers only, none of them a staleness marker.
+    Floats {
+        /// Milliseconds since the epoch.
+        times: &'a [i64],
+        /// The values at these times.
+        values: &'a [f64],
+    },
+    /// Anything: numbers, histograms, staleness markers.
+    Mixed(&'a [Point]),
+}
+
+/// A sample with everything it may carry.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// Milliseconds since the epoch.
+    pub ts: i64,
+    /// Since when a cumulative value counts, if it is known (experimental).
+    pub start_ts: Option<i64>,
+    /// The value.
+    pub value: Value,
+}
+
+/// Room for samples that have to be put together; kept between calls, so that nothing is allocated per tick.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    /// Times of floats.
+    pub times: Vec<i64>,
+    /// Values of floats.
+    pub values: Vec<f64>,
+    /// Mixed points.
+    pub points: Vec<Point>,
+}
+
+/// A set of series, numbered, that does not change during a resolve and the evaluations of its plan.
+pub trait Source {
+    /// The numbers of the series for which all matchers hold (`__name__` is a label like any other here), ascending.
+    fn select(&self, matchers: &[Matcher]) -> Vec<u32>;
+    /// All labels of a series, `__name__` among them.
+    fn labels(&self, series: u32) -> Labels;
+    /// The samples in (after, upto], both in milliseconds.
+    fn samples<'a>(
+        &'a self,
+        series: u32,
+        after: i64,
+        upto: i64,
+        scratch: &'a mut Scratch,
+    ) -> Samples<'a>;
+    /// The newest sample in (after, upto].
+    fn newest(&self, series: u32, after: i64, upto: i64) -> Option<Point>;
+}
+
+/// The bits of the staleness marker, as Prometheus writes it: a NaN of its own.
+pub const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
+
+/// Whether a value is the staleness marker: its series has ended there.
+pub fn is_stale(value: f64) -> bool {
+    value.to_bits() == STALE_BITS
+}
