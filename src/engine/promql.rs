@@ -8,5 +8,13 @@
 //! step. There is one evaluator for both.
 
 pub mod ast;
+mod lex;
+mod literal;
+pub mod parse;
+mod check;
+pub mod signature;
 pub mod source;
 pub mod answer;
+
+pub use crate::engine::promql::check::type_of;
+pub use crate::engine::promql::parse::{Dialect, ParseError, Place, parse};

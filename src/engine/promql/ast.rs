@@ -82,7 +82,7 @@ pub enum Kind {
         rhs: Box<Expr>,
         /// `bool` after a comparison: 0 or 1 instead of a filter.
         returns_bool: bool,
-        /// How two vectors are matched.
+        /// How two vectors are matched; the default if a side is a scalar.
         matching: Matching,
     },
     /// `-a`, `+a`
@@ -108,9 +108,10 @@ pub struct Placed<T> {
 /// A length of time as written: a constant, or (experimental) arithmetic that may ask for the query's step or range.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Length {
-    /// Milliseconds; may be negative as an offset.
+    /// Milliseconds; negative only as an offset or inside arithmetic. A length that is a constant is always this one,
+    /// also if it was written as a number of seconds, unless it is no whole number of milliseconds.
     Ms(i64),
-    /// A number where a duration could stand, in seconds: kept apart because `%` and `^` work on it as on any number.
+    /// A number inside arithmetic, in seconds: kept apart because `%` and `^` work on it as on any number.
     Secs(f64),
     /// `step()`
     Step,
@@ -132,16 +133,16 @@ pub enum Length {
         /// Right.
         rhs: Box<Placed<Length>>,
     },
-    /// `min(a, b)`
+    /// `min_of(a, b)`
     Min(Box<Placed<Length>>, Box<Placed<Length>>),
-    /// `max(a, b)`
+    /// `max_of(a, b)`
     Max(Box<Placed<Length>>, Box<Placed<Length>>),
 }
 
 /// How a selector's time is moved.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shift {
-    /// `offset 5m`: that long before.
+    /// `offset 5m`: that long before; an offset of nothing is `None`.
     pub offset: Option<Placed<Length>>,
     /// `@ …`: evaluated at that time, whatever the query's.
     pub at: Option<At>,
@@ -164,7 +165,7 @@ pub struct Selector {
     /// All must hold. The metric's name, if it was written before the braces or as a bare string, is the matcher
     /// `__name__="…"` among them.
     pub matchers: Vec<Matcher>,
-    /// The name, if it was given as such.
+    /// The name, if it was written before the braces; then it is the last of the matchers.
     pub name: Option<String>,
     /// Moved in time.
     pub shift: Shift,
@@ -249,6 +250,62 @@ pub enum Aggregation {
     LimitRatio,
 }
 
+impl Aggregation {
+    /// All of them.
+    pub const ALL: [Aggregation; 14] = [
+        Self::Sum,
+        Self::Avg,
+        Self::Count,
+        Self::Min,
+        Self::Max,
+        Self::Group,
+        Self::Stddev,
+        Self::Stdvar,
+        Self::TopK,
+        Self::BottomK,
+        Self::CountValues,
+        Self::Quantile,
+        Self::LimitK,
+        Self::LimitRatio,
+    ];
+    /// As the language spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Count => "count",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Group => "group",
+            Self::Stddev => "stddev",
+            Self::Stdvar => "stdvar",
+            Self::TopK => "topk",
+            Self::BottomK => "bottomk",
+            Self::CountValues => "count_values",
+            Self::Quantile => "quantile",
+            Self::LimitK => "limitk",
+            Self::LimitRatio => "limit_ratio",
+        }
+    }
+    /// The type of the parameter before the vector, if it takes one.
+    pub fn param(self) -> Option<Type> {
+        match self {
+            Self::TopK | Self::BottomK | Self::Quantile | Self::LimitK | Self::LimitRatio => {
+                Some(Type::Scalar)
+            }
+            Self::CountValues => Some(Type::Text),
+            Self::Sum
+            | Self::Avg
+            | Self::Count
+            | Self::Min
+            | Self::Max
+            | Self::Group
+            | Self::Stddev
+            | Self::Stdvar => None,
+        }
+    }
+}
+
 /// An operator between two operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -275,6 +332,48 @@ pub enum BinaryOp {
     TrimLower,
 }
 
+impl BinaryOp {
+    /// As the language spells it.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::Atan2 => "atan2",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Less => "<",
+            Self::LessEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterEqual => ">=",
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Unless => "unless",
+            Self::TrimUpper => "</",
+            Self::TrimLower => ">/",
+        }
+    }
+    /// Whether it compares: `== != < <= > >=`.
+    pub fn is_comparison(self) -> bool {
+        matches!(
+            self,
+            Self::Equal
+                | Self::NotEqual
+                | Self::Less
+                | Self::LessEqual
+                | Self::Greater
+                | Self::GreaterEqual
+        )
+    }
+    /// Whether it is `and`, `or` or `unless`.
+    pub fn is_set(self) -> bool {
+        matches!(self, Self::And | Self::Or | Self::Unless)
+    }
+}
+
 /// What an expression yields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the language's")]
@@ -283,4 +382,16 @@ pub enum Type {
     Text,
     Vector,
     Matrix,
+}
+
+impl Type {
+    /// As messages name it: `instant vector`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Text => "string",
+            Self::Vector => "instant vector",
+            Self::Matrix => "range vector",
+        }
+    }
 }
