@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::promql::number::{quoted, shortest};
+use crate::engine::promql::parse::Place;
 
 /// Where a remark comes from: the part's place in the order of evaluation, and its first byte in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -220,10 +221,7 @@ impl Notes {
                     old.buckets.1.max(bent.buckets.1),
                 ),
                 diff: old.diff.max(bent.diff),
-                times: (
-                    old.times.0.min(bent.times.0),
-                    old.times.1.max(bent.times.1),
-                ),
+                times: (old.times.0.min(bent.times.0), old.times.1.max(bent.times.1)),
                 count: old.count + bent.count,
             },
         };
@@ -288,9 +286,19 @@ impl Notes {
         let (mut warnings, mut infos) = (BTreeSet::new(), BTreeSet::new());
         for ((grade, said), (from, bent)) in &self.said {
             let more = bent.as_ref().map(bending).unwrap_or_default();
-            let place = place(text, from.at as usize);
+            let at = from.at as usize;
+            // Without the text it is taken to be one line.
+            let place = text.map_or(
+                Place {
+                    line: 1,
+                    column: at + 1,
+                },
+                |t| Place::of(t, at),
+            );
             match grade {
-                Grade::Warning => warnings.insert(format!("PromQL warning: {said}{more} ({place})")),
+                Grade::Warning => {
+                    warnings.insert(format!("PromQL warning: {said}{more} ({place})"))
+                }
                 Grade::Info => infos.insert(format!("PromQL info: {said}{more} ({place})")),
             };
         }
@@ -334,19 +342,6 @@ fn two_digits(value: f64) -> String {
         },
         None => text,
     }
-}
-
-/// `line:column` of a byte, both from 1; without the text it is taken to be one line.
-fn place(text: Option<&str>, at: usize) -> String {
-    let before = text
-        .and_then(|t| t.as_bytes().get(..at))
-        .unwrap_or_default();
-    let line = 1 + before.iter().filter(|b| **b == b'\n').count();
-    let column = match before.iter().rposition(|b| *b == b'\n') {
-        Some(newline) => at - newline,
-        None => at + 1,
-    };
-    format!("{line}:{column}")
 }
 
 #[cfg(test)]

@@ -90,12 +90,6 @@ impl Column {
             Sample::Histogram(h) => self.put_histogram(slot, h.clone()),
         }
     }
-    /// Empties one slot.
-    pub fn remove(&mut self, slot: usize) {
-        if let Some(k) = self.kinds.get_mut(slot) {
-            *k = Kind::Absent;
-        }
-    }
     /// What a slot holds.
     #[inline(always)]
     pub fn get(&self, slot: usize) -> Option<Sample<'_>> {

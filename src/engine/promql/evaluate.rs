@@ -16,7 +16,7 @@ use crate::engine::promql::ast::BinaryOp;
 use crate::engine::promql::column::{Column, Kind, Sample};
 use crate::engine::promql::functions::math::arithmetic;
 use crate::engine::promql::number::{max, min};
-use crate::engine::promql::plan::{Node, NodeId, Period, Plan, Root, Scalar, Slot, What};
+use crate::engine::promql::plan::{Node, NodeId, Period, Plan, Root, Scalar, What};
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::Source;
 use crate::engine::promql::workspace::Workspace;
@@ -250,7 +250,7 @@ impl<S: Source> Run<'_, S> {
             What::Set(set) => self.set(set, at, out)?,
             What::Gather(gather) => self.gather(node, gather, at, out)?,
             What::Choose(choose) => self.choose(node, choose, at, out)?,
-            What::CountValues(count) => self.count_values(node, count, at, out)?,
+            What::CountValues(count) => self.count_values(count, at, out)?,
             What::Relabel { of, out: to } => {
                 self.node(*of, at)?;
                 self.relabelled(*of, to, out)?;
@@ -264,7 +264,7 @@ impl<S: Source> Run<'_, S> {
                 self.sort_by_label(node, *of, rank, out);
             }
             What::Classic(classic) => self.classic(classic, at, out)?,
-            What::Info(info) => self.info(node, info, at, out)?,
+            What::Info(info) => self.info(info, at, out)?,
         }
         Ok(())
     }
@@ -327,22 +327,12 @@ impl<S: Source> Run<'_, S> {
     }
 
     /// The slot of a label set of a dynamic part; `None` if it is new: then it is noted, and the plan will grow.
-    fn dynamic(&mut self, node: &Node, table: usize, labels: Labels, dropped: bool) -> Option<usize> {
-        let known = |slots: &[Slot]| {
-            slots
-                .iter()
-                .position(|s| *s.labels == labels && s.dropped == dropped)
-        };
-        if let Some(slot) = known(&node.slots) {
+    fn dynamic(&mut self, table: usize, labels: Labels) -> Option<usize> {
+        if let Some(slot) = self.plan.tables.get(table).and_then(|t| t.find(&labels)) {
             return Some(slot);
         }
-        if let Some(fresh) = self.ws.fresh.get_mut(table)
-            && known(fresh).is_none()
-        {
-            fresh.push(Slot {
-                labels: Arc::new(labels),
-                dropped,
-            });
+        if let Some(fresh) = self.ws.fresh.get_mut(table) {
+            fresh.insert(labels);
         }
         None
     }
@@ -375,5 +365,5 @@ fn column(ws: &Workspace, id: NodeId) -> &Column {
 
 /// Whether an operator keeps of its vector what compares.
 fn filters(op: BinaryOp, returns_bool: bool) -> bool {
-    crate::engine::promql::functions::math::compares(op) && !returns_bool
+    op.is_comparison() && !returns_bool
 }

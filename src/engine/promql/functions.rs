@@ -174,7 +174,11 @@ pub(super) struct Tools<'a> {
 
 /// Applies a function to a window that is not empty.
 #[inline(always)]
-pub(super) fn apply(ask: &Ask<'_>, window: Window<'_>, tools: &mut Tools<'_>) -> Result<Yield, EvalError> {
+pub(super) fn apply(
+    ask: &Ask<'_>,
+    window: Window<'_>,
+    tools: &mut Tools<'_>,
+) -> Result<Yield, EvalError> {
     let seconds = |ms: Option<i64>| Yield::Float(ms.unwrap_or(0) as f64 / 1_000.0);
     Ok(match ask.function {
         RangeFn::Avg => over_time::avg(ask, window, tools.notes),

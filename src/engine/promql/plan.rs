@@ -8,6 +8,8 @@
     clippy::indexing_slicing
 )]
 
+use std::collections::BTreeSet;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use crate::engine::promql::annotate::Origin;
@@ -24,6 +26,9 @@ pub(super) type NodeId = u32;
 
 /// No slot, no group.
 pub(super) const NONE: u32 = u32::MAX;
+
+/// A map that hashes alike in every run; its order is never looked at.
+pub(super) type Index<K, V> = hashbrown::HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 
 /// A label set that a part can have.
 #[derive(Clone, Debug)]
@@ -91,6 +96,8 @@ pub(super) struct Select {
     pub series: Box<[u32]>,
     /// When.
     pub when: When,
+    /// Whether of a histogram only its count and its sum are wanted.
+    pub stats: bool,
 }
 
 /// What a function over time works on.
@@ -435,6 +442,29 @@ pub(super) enum Scalar {
     Min(Box<Scalar>, Box<Scalar>),
 }
 
+/// The label sets of a part of which only evaluation knows them, as far as they have been seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    /// In order of first sight.
+    pub slots: Vec<Slot>,
+    numbers: Index<Arc<Labels>, usize>,
+}
+
+impl Table {
+    fn add(&mut self, labels: Labels) {
+        let labels = Arc::new(labels);
+        self.numbers.insert(labels.clone(), self.slots.len());
+        self.slots.push(Slot {
+            labels,
+            dropped: false,
+        });
+    }
+    /// The slot of a label set.
+    pub fn find(&self, labels: &Labels) -> Option<usize> {
+        self.numbers.get(labels).copied()
+    }
+}
+
 /// What the whole expression is.
 #[derive(Debug)]
 pub(super) enum Root {
@@ -472,7 +502,7 @@ pub struct Plan {
     /// For each subquery how far ahead of a step its value looks, in milliseconds; `None`: it may look anywhere.
     pub(super) rings: Vec<Option<i64>>,
     /// Label sets that only evaluation can know (`count_values`, `info`), as far as they have been seen.
-    pub(super) tables: Vec<Vec<Slot>>,
+    pub(super) tables: Vec<Table>,
     /// Tells plans apart.
     pub(super) token: Arc<()>,
 }
@@ -520,11 +550,13 @@ impl Plan {
     pub(super) fn grow<S: Source>(
         &mut self,
         source: &S,
-        fresh: Vec<Vec<Slot>>,
+        fresh: Vec<BTreeSet<Labels>>,
     ) -> Result<(), EvalError> {
         for (table, new) in self.tables.iter_mut().zip(fresh) {
-            table.extend(new);
-            if table.len() > self.settings.limits.series {
+            for labels in new {
+                table.add(labels);
+            }
+            if table.slots.len() > self.settings.limits.series {
                 return Err(EvalError::series(self.settings.limits.series));
             }
         }

@@ -12,12 +12,10 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
 use crate::engine::promql::annotate::Origin;
 use crate::engine::promql::ast::{Edges, Expr, Kind, Selector, Shift, Type};
 use crate::engine::promql::plan::{
-    Input, Node, NodeId, Root, Scalar, Select, Slot, Slots, Subquery, What, When,
+    Index, Input, Node, NodeId, Root, Scalar, Select, Slot, Slots, Subquery, Table, What, When,
 };
 use crate::engine::promql::settings::{EvalError, Settings};
 use crate::engine::promql::source::Source;
@@ -45,7 +43,7 @@ pub(super) struct Resolved {
     pub nodes: Vec<Node>,
     pub root: Root,
     pub rings: Vec<Option<i64>>,
-    pub tables: Vec<Vec<Slot>>,
+    pub tables: Vec<Table>,
 }
 
 /// One part, resolved.
@@ -63,9 +61,12 @@ pub(super) struct Resolver<'s, S> {
     nodes: Vec<Node>,
     rings: Vec<Option<i64>>,
     /// Label sets of dynamic parts that earlier evaluations have seen, and how many of these parts have come by.
-    tables: Vec<Vec<Slot>>,
+    tables: Vec<Table>,
     dynamic: usize,
-    labels: HashMap<u32, Arc<Labels>>,
+    labels: Index<u32, Arc<Labels>>,
+    /// How many functions around this part want only count and sum of a histogram, and how much around it wants all.
+    stats: usize,
+    whole: usize,
 }
 
 /// Resolves a whole expression; `tables` are what an earlier plan of the same expression has seen.
@@ -74,7 +75,7 @@ pub(super) fn resolve<S: Source>(
     source: &S,
     settings: &Settings,
     frame: Frame,
-    tables: Vec<Vec<Slot>>,
+    tables: Vec<Table>,
 ) -> Result<Resolved, EvalError> {
     let mut resolver = Resolver {
         source,
@@ -84,7 +85,9 @@ pub(super) fn resolve<S: Source>(
         rings: Vec::new(),
         tables,
         dynamic: 0,
-        labels: HashMap::new(),
+        labels: Index::default(),
+        stats: 0,
+        whole: 0,
     };
     let (part, _) = resolver.part(expr)?;
     let root = match part {
@@ -135,7 +138,7 @@ fn final_labels(slot: &Slot) -> Arc<Labels> {
 
 /// For each label set the first that is equal to it; `None` where all differ.
 fn clashes<'a>(all: impl Iterator<Item = &'a Labels>) -> Option<Box<[u32]>> {
-    let mut first: HashMap<&Labels, u32> = HashMap::new();
+    let mut first: Index<&Labels, u32> = Index::default();
     let mut clash = false;
     let of: Box<[u32]> = (0_u32..)
         .zip(all)
@@ -157,7 +160,13 @@ pub(super) fn bare(expr: &Expr) -> &Expr {
 }
 
 impl<S: Source> Resolver<'_, S> {
-    fn push(&mut self, what: What, slots: Slots, at: usize, fixed: bool) -> Result<NodeId, EvalError> {
+    fn push(
+        &mut self,
+        what: What,
+        slots: Slots,
+        at: usize,
+        fixed: bool,
+    ) -> Result<NodeId, EvalError> {
         self.push_clashing(what, (slots, None), at, fixed)
     }
     fn push_clashing(
@@ -220,13 +229,14 @@ impl<S: Source> Resolver<'_, S> {
         (slots, clash)
     }
     /// The next part whose label sets only evaluation knows, with those it has seen.
-    fn table(&mut self) -> (usize, Vec<Slot>) {
+    fn table(&mut self) -> (usize, Slots) {
         let number = self.dynamic;
         self.dynamic += 1;
         if self.tables.len() < self.dynamic {
-            self.tables.push(Vec::new());
+            self.tables.push(Table::default());
         }
-        (number, self.tables.get(number).cloned().unwrap_or_default())
+        let seen = self.tables.get(number).map_or(&[][..], |t| &t.slots);
+        (number, Slots::from(seen))
     }
 
     /// Any part; with whether its value is the same at all times of a query.
@@ -305,6 +315,7 @@ impl<S: Source> Resolver<'_, S> {
         let select = Select {
             series: series.into_boxed_slice(),
             when,
+            stats: self.stats > 0 && self.whole == 0,
         };
         Ok((select, slots))
     }
@@ -353,7 +364,10 @@ impl<S: Source> Resolver<'_, S> {
                     None => self.settings.subquery_step_ms.max(1),
                 };
                 let range = length::positive(range, self.frame)?;
-                let (inner, _) = self.vector(of)?;
+                self.whole += 1;
+                let inner = self.vector(of);
+                self.whole -= 1;
+                let (inner, _) = inner?;
                 let ring = self.rings.len();
                 let ahead = length::ahead(of, self.settings.lookback_ms, self.frame);
                 self.rings.push(ahead);
@@ -386,12 +400,6 @@ impl<S: Source> Resolver<'_, S> {
 }
 
 fn unexpected(wanted: Type, found: &Part) -> EvalError {
-    let name = |t: Type| match t {
-        Type::Scalar => "scalar",
-        Type::Text => "string",
-        Type::Vector => "instant vector",
-        Type::Matrix => "range vector",
-    };
     let found = match found {
         Part::Scalar(_) => Type::Scalar,
         Part::Vector(_) => Type::Vector,
@@ -400,7 +408,7 @@ fn unexpected(wanted: Type, found: &Part) -> EvalError {
     };
     EvalError::bad(format!(
         "expected type {}, got {}",
-        name(wanted),
-        name(found)
+        wanted.name(),
+        found.name()
     ))
 }

@@ -7,15 +7,17 @@
     clippy::indexing_slicing
 )]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::engine::promql::annotate::Notes;
 use crate::engine::promql::column::{Column, Sample};
 use crate::engine::promql::functions::window::{Piece, Split, Window};
-use crate::engine::promql::plan::{Plan, Slot};
+use crate::engine::promql::plan::Plan;
 use crate::engine::promql::source::{Point, Scratch};
 use crate::model::histogram::ResetHint;
 use crate::model::histogram::classic::Cumulative;
+use crate::model::labels::Labels;
 
 /// Columns and rings of a plan, and scratch room. One workspace may serve many plans in turn; then nothing is kept for
 /// them between evaluations, which only subqueries would use.
@@ -26,6 +28,7 @@ pub struct Workspace {
     pub(super) done: Vec<bool>,
     pub(super) rings: Vec<Ring>,
     pub(super) scratch: Scratch,
+    pub(super) spare: Scratch,
     pub(super) split: Split,
     pub(super) groups: Vec<Group>,
     pub(super) ones: Vec<u32>,
@@ -42,7 +45,7 @@ pub struct Workspace {
     pub(super) touched: usize,
     pub(super) kept: usize,
     /// Label sets that no evaluation has seen before, for each dynamic part.
-    pub(super) fresh: Vec<Vec<Slot>>,
+    pub(super) fresh: Vec<BTreeSet<Labels>>,
     plan: Option<Arc<()>>,
 }
 
@@ -223,7 +226,7 @@ impl Workspace {
             self.rings.clear();
             self.rings.resize_with(plan.rings.len(), Ring::default);
             self.fresh.clear();
-            self.fresh.resize_with(plan.tables.len(), Vec::new);
+            self.fresh.resize_with(plan.tables.len(), BTreeSet::new);
         }
         for (ring, ahead) in self.rings.iter_mut().zip(&plan.rings) {
             match ahead {

@@ -13,7 +13,7 @@ use crate::engine::promql::annotate::{Notes, Origin};
 use crate::engine::promql::ast::Aggregation;
 use crate::engine::promql::column::{Column, Kind, Sample};
 use crate::engine::promql::evaluate::{Run, column};
-use crate::engine::promql::functions::native::Hints;
+use crate::engine::promql::functions::native::{Hints, written};
 use crate::engine::promql::functions::over_time::quantile;
 use crate::engine::promql::number::plain;
 use crate::engine::promql::plan::{CountValues, Gather, Node, Slot};
@@ -53,7 +53,7 @@ impl<S: Source> Run<'_, S> {
                     return mixed_gather(node, gather, of, slots, groups, notes, out);
                 }
                 Aggregation::Count | Aggregation::Group => {}
-                op => notes.ignored_in_aggregation(gather.of_from, name(op)),
+                op => notes.ignored_in_aggregation(gather.of_from, op.name()),
             }
         }
         groups.clear();
@@ -98,7 +98,6 @@ impl<S: Source> Run<'_, S> {
 
     pub(super) fn count_values(
         &mut self,
-        node: &Node,
         count: &CountValues,
         at: i64,
         out: &mut Column,
@@ -113,7 +112,7 @@ impl<S: Source> Run<'_, S> {
         for (slot, sample) in column(self.ws, count.of).samples() {
             let value = match sample {
                 Sample::Float(v) => plain(v),
-                Sample::Histogram(h) => h.to_string(),
+                Sample::Histogram(h) => written(h),
             };
             if let Some(Slot { labels, .. }) = slots.get(slot) {
                 let labels = labels.as_ref().clone().with(&count.label, &value);
@@ -121,7 +120,7 @@ impl<S: Source> Run<'_, S> {
             }
         }
         for key in keys {
-            if let Some(slot) = self.dynamic(node, count.table, key, false) {
+            if let Some(slot) = self.dynamic(count.table, key) {
                 let before = match out.get(slot) {
                     Some(Sample::Float(v)) => v,
                     Some(Sample::Histogram(_)) | None => 0.0,
@@ -130,25 +129,6 @@ impl<S: Source> Run<'_, S> {
             }
         }
         Ok(())
-    }
-}
-
-fn name(op: Aggregation) -> &'static str {
-    match op {
-        Aggregation::Sum => "sum",
-        Aggregation::Avg => "avg",
-        Aggregation::Count => "count",
-        Aggregation::Min => "min",
-        Aggregation::Max => "max",
-        Aggregation::Group => "group",
-        Aggregation::Stddev => "stddev",
-        Aggregation::Stdvar => "stdvar",
-        Aggregation::TopK => "topk",
-        Aggregation::BottomK => "bottomk",
-        Aggregation::CountValues => "count_values",
-        Aggregation::Quantile => "quantile",
-        Aggregation::LimitK => "limitk",
-        Aggregation::LimitRatio => "limit_ratio",
     }
 }
 

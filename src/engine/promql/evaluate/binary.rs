@@ -13,7 +13,7 @@ use crate::engine::promql::evaluate::elementwise::{Operated, operate};
 use crate::engine::promql::evaluate::{Run, filters};
 use crate::engine::promql::functions::math::{arithmetic, compare};
 use crate::engine::promql::number::shown;
-use crate::engine::promql::plan::{Binary, NONE, Node, NodeId};
+use crate::engine::promql::plan::{Binary, NONE, Node, NodeId, Plan};
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::Source;
 use crate::engine::promql::workspace::Workspace;
@@ -38,6 +38,7 @@ impl<S: Source> Run<'_, S> {
         } else {
             (&binary.join.left_group, &binary.join.right_group)
         };
+        let plan = self.plan;
         let Workspace {
             columns,
             ones,
@@ -64,7 +65,7 @@ impl<S: Source> Run<'_, S> {
                 continue;
             };
             if *place != NONE {
-                return Err(self.not_one(binary, one_id, slot, *place as usize));
+                return Err(not_one(plan, binary, one_id, (slot, *place as usize)));
             }
             *place = slot as u32;
         }
@@ -87,7 +88,8 @@ impl<S: Source> Run<'_, S> {
         let ordered = !many.order.is_empty();
         let mut order = Vec::new();
         for (slot, sample) in many.samples() {
-            let (Some(group), Some(base)) = (many_group.get(slot), binary.many_base.get(slot)) else {
+            let (Some(group), Some(base)) = (many_group.get(slot), binary.many_base.get(slot))
+            else {
                 continue;
             };
             let met = ones.get(*group as usize).copied().unwrap_or(NONE);
@@ -125,25 +127,24 @@ impl<S: Source> Run<'_, S> {
         pair.out.order = order;
         Ok(())
     }
+}
 
-    /// Two series stand where one may.
-    #[cold]
-    fn not_one(&self, binary: &Binary, id: NodeId, second: usize, first: usize) -> EvalError {
-        let labels = |slot: usize| {
-            self.plan
-                .node(id)
-                .and_then(|n| n.slots.get(slot))
-                .map(|s| s.labels.clone())
-                .unwrap_or_default()
-        };
-        let side = if binary.one_is_left { "left" } else { "right" };
-        EvalError::execution(format!(
-            "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
-            shown(&binary.keys.of(&labels(second))),
-            shown(&labels(second)),
-            shown(&labels(first)),
-        ))
-    }
+/// Two series stand where one may.
+#[cold]
+fn not_one(plan: &Plan, binary: &Binary, id: NodeId, (second, first): (usize, usize)) -> EvalError {
+    let labels = |slot: usize| {
+        plan.node(id)
+            .and_then(|n| n.slots.get(slot))
+            .map(|s| s.labels.clone())
+            .unwrap_or_default()
+    };
+    let side = if binary.one_is_left { "left" } else { "right" };
+    EvalError::execution(format!(
+        "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
+        shown(&binary.keys.of(&labels(second))),
+        shown(&labels(second)),
+        shown(&labels(first)),
+    ))
 }
 
 /// The results of a join as they are made.

@@ -106,7 +106,7 @@ impl<S: Source> Run<'_, S> {
             }
         }
         if ignored {
-            let name = if largest { "topk" } else { "bottomk" };
+            let name = choose.op.name();
             self.ws.notes.ignored_in_aggregation(node.from, name);
         }
     }
@@ -184,7 +184,13 @@ impl<S: Source> Run<'_, S> {
         }
     }
 
-    pub(super) fn sort_by_label(&mut self, node: &Node, of: NodeId, rank: &[u32], out: &mut Column) {
+    pub(super) fn sort_by_label(
+        &mut self,
+        node: &Node,
+        of: NodeId,
+        rank: &[u32],
+        out: &mut Column,
+    ) {
         if !self.instant {
             self.ws.notes.sort_in_range(node.from);
         }

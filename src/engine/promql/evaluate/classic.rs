@@ -150,10 +150,7 @@ fn natives(
     turn: usize,
     of: &Column,
     slots: &[Slot],
-    (notes, rivals): (
-        &mut crate::engine::promql::annotate::Notes,
-        &mut [u32],
-    ),
+    (notes, rivals): (&mut crate::engine::promql::annotate::Notes, &mut [u32]),
     out: &mut Column,
 ) -> Result<(), EvalError> {
     for (slot, sample) in of.samples() {

@@ -14,7 +14,7 @@ use crate::engine::promql::ast::BinaryOp;
 use crate::engine::promql::column::{Column, Kind, Sample};
 use crate::engine::promql::evaluate::{Run, column, filters};
 use crate::engine::promql::functions::HistogramFn;
-use crate::engine::promql::functions::math::{Map, arithmetic, compare, compares, sign};
+use crate::engine::promql::functions::math::{Map, arithmetic, compare};
 use crate::engine::promql::plan::{NodeId, Scalar};
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::Source;
@@ -121,7 +121,7 @@ pub(super) fn with_scalar(
         }
     } else if matches!(shape.op, BinaryOp::TrimUpper | BinaryOp::TrimLower) {
         if !of.is_empty() {
-            notes.incompatible_types(from, "float", sign(shape.op), "float");
+            notes.incompatible_types(from, "float", shape.op.sign(), "float");
         }
     } else if shape.scalar_left {
         each_float(of, out, |v| arithmetic(shape.op, scalar, v));
@@ -175,7 +175,7 @@ fn mixed_with_scalar(
         } else if done.keep {
             match done.value {
                 // What is kept is the value of the vector, on whichever side it stands.
-                _ if compares(shape.op) => out.put_sample(slot, sample),
+                _ if shape.op.is_comparison() => out.put_sample(slot, sample),
                 Operated::Float(v) => out.put(slot, v),
                 Operated::Histogram(h) => out.put_histogram(slot, h),
             }
@@ -214,13 +214,13 @@ pub(super) fn operate(
         keep: true,
     };
     let mut unfit = |a: &str, b: &str| {
-        notes.incompatible_types(from, a, sign(op), b);
+        notes.incompatible_types(from, a, op.sign(), b);
         Err(Unfit)
     };
     match (left, right) {
         (Sample::Float(a), Sample::Float(b)) => match op {
             BinaryOp::TrimUpper | BinaryOp::TrimLower => unfit("float", "float"),
-            op if compares(op) => Ok(Done {
+            op if op.is_comparison() => Ok(Done {
                 value: Operated::Float(a),
                 keep: compare(op, a, b),
             }),
@@ -274,7 +274,7 @@ fn combined(
     };
     match added {
         Err(Incompatible) => {
-            notes.incompatible_layout(from, sign(op));
+            notes.incompatible_layout(from, op.sign());
             Err(Unfit)
         }
         Ok(added) => {

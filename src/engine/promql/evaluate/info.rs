@@ -12,19 +12,13 @@ use std::sync::Arc;
 use crate::engine::promql::column::{Column, Sample};
 use crate::engine::promql::evaluate::{Run, column};
 use crate::engine::promql::number::shown;
-use crate::engine::promql::plan::{Info, Node};
+use crate::engine::promql::plan::Info;
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::{Source, Value, is_stale};
 use crate::model::labels::Labels;
 
 impl<S: Source> Run<'_, S> {
-    pub(super) fn info(
-        &mut self,
-        node: &Node,
-        info: &Info,
-        at: i64,
-        out: &mut Column,
-    ) -> Result<(), EvalError> {
+    pub(super) fn info(&mut self, info: &Info, at: i64, out: &mut Column) -> Result<(), EvalError> {
         self.node(info.of, at)?;
         let newest = self.newest_info(info, at)?;
         let slots = self
@@ -44,20 +38,19 @@ impl<S: Source> Run<'_, S> {
                     None => continue,
                 },
             };
-            self.put_info(node, info, labels, sample, out)?;
+            self.put_info(info, labels, sample, out)?;
         }
         Ok(())
     }
 
     fn put_info(
         &mut self,
-        node: &Node,
         info: &Info,
         labels: Labels,
         sample: Sample<'_>,
         out: &mut Column,
     ) -> Result<(), EvalError> {
-        let Some(slot) = self.dynamic(node, info.table, labels, false) else {
+        let Some(slot) = self.dynamic(info.table, labels) else {
             return Ok(());
         };
         if out.has(slot) {

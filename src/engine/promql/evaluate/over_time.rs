@@ -7,16 +7,19 @@
     clippy::indexing_slicing
 )]
 
+use std::sync::Arc;
+
 use crate::engine::promql::annotate::Notes;
 use crate::engine::promql::ast::Edges;
 use crate::engine::promql::column::Column;
 use crate::engine::promql::evaluate::Run;
 use crate::engine::promql::functions::window::Window;
-use crate::engine::promql::functions::{Tools, Ask, Yield, apply};
+use crate::engine::promql::functions::{Ask, Tools, Yield, apply};
 use crate::engine::promql::plan::{Doubts, Input, Node, OverTime};
 use crate::engine::promql::settings::EvalError;
-use crate::engine::promql::source::{Samples, Source};
+use crate::engine::promql::source::{Samples, Scratch, Source, Value, is_stale};
 use crate::engine::promql::workspace::Workspace;
+use crate::model::histogram::Histogram;
 use crate::model::labels::Labels;
 
 impl<S: Source> Run<'_, S> {
@@ -92,7 +95,10 @@ impl<S: Source> Run<'_, S> {
                 let (after, upto) = match edges {
                     Edges::Plain => (after, upto),
                     Edges::Anchored => (after.saturating_sub(lookback), upto),
-                    Edges::Smoothed => (after.saturating_sub(lookback), upto.saturating_add(lookback)),
+                    Edges::Smoothed => (
+                        after.saturating_sub(lookback),
+                        upto.saturating_add(lookback),
+                    ),
                 };
                 let (limit, starts) = (
                     self.plan.settings.limits.samples,
@@ -105,10 +111,12 @@ impl<S: Source> Run<'_, S> {
                     notes,
                     floats,
                     touched,
+                    spare,
                     ..
                 } = &mut *self.ws;
                 let mut tools = Tools { notes, floats };
-                for ((slot, series), of) in select.series.iter().enumerate().zip(node.slots.iter()) {
+                for ((slot, series), of) in select.series.iter().enumerate().zip(node.slots.iter())
+                {
                     let window = match source.samples(*series, after, upto, scratch) {
                         Samples::Floats { times, values } => {
                             ask.last_drop = source.last_drop(*series);
@@ -121,6 +129,12 @@ impl<S: Source> Run<'_, S> {
                         Samples::Mixed(points) => {
                             ask.last_drop = i64::MAX;
                             split.fill(points, starts);
+                            if select.stats {
+                                let first = select.when.time(self.period.start, self.period);
+                                let from = first.saturating_sub(range).saturating_sub(1);
+                                let before = piece_before(source, *series, from, after, spare);
+                                split.keep_stats(before);
+                            }
                             split.window()
                         }
                     };
@@ -207,6 +221,24 @@ impl<S: Source> Run<'_, S> {
             }
         }
     }
+}
+
+/// The newest histogram of a series in (after, upto].
+#[cold]
+fn piece_before<S: Source>(
+    source: &S,
+    series: u32,
+    after: i64,
+    upto: i64,
+    scratch: &mut Scratch,
+) -> Option<Arc<Histogram>> {
+    let Samples::Mixed(points) = source.samples(series, after, upto, scratch) else {
+        return None;
+    };
+    points.iter().rev().find_map(|p| match &p.value {
+        Value::Histogram(h) if !is_stale(h.sum()) => Some(h.clone()),
+        Value::Histogram(_) | Value::Float(_) => None,
+    })
 }
 
 #[inline(always)]

@@ -14,16 +14,17 @@ use crate::engine::promql::column::Column;
 use crate::engine::promql::evaluate::Run;
 use crate::engine::promql::functions::Yield;
 use crate::engine::promql::functions::extended::{interpolated, interpolated_histogram};
-use crate::engine::promql::functions::window::Window;
+use crate::engine::promql::functions::window::{Window, stats_only};
 use crate::engine::promql::plan::{Node, Select};
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::{Point, Source, Value, is_stale};
-use crate::model::histogram::ResetHint;
+use crate::model::histogram::{Histogram, ResetHint};
 
 impl<S: Source> Run<'_, S> {
     pub(super) fn newest(&mut self, select: &Select, at: i64, out: &mut Column) {
         let upto = select.when.time(at, self.period);
-        let after = upto.saturating_sub(self.plan.settings.lookback_ms);
+        let lookback = self.plan.settings.lookback_ms;
+        let after = upto.saturating_sub(lookback);
         self.ws.touched += select.series.len();
         for (slot, series) in select.series.iter().enumerate() {
             if self.source.only_floats(*series) {
@@ -32,12 +33,46 @@ impl<S: Source> Run<'_, S> {
                 }
                 continue;
             }
-            match live(self.source.newest(*series, after, upto)).map(|p| p.value) {
-                Some(Value::Float(v)) => out.put(slot, v),
-                Some(Value::Histogram(h)) => out.put_histogram(slot, h),
-                None => {}
+            let Some(point) = live(self.source.newest(*series, after, upto)) else {
+                continue;
+            };
+            match point.value {
+                Value::Float(v) => out.put(slot, v),
+                Value::Histogram(h) if select.stats => {
+                    let h = self.stats(select, *series, lookback, point.ts, &h);
+                    out.put_histogram(slot, h);
+                }
+                Value::Histogram(h) => out.put_histogram(slot, h),
             }
         }
+    }
+
+    /// Count and sum of a histogram, with what is known of a reset since the one before it. Only these are read where
+    /// only these are wanted; then nobody can say later whether buckets fell.
+    pub(super) fn stats(
+        &mut self,
+        select: &Select,
+        series: u32,
+        back: i64,
+        ts: i64,
+        h: &Arc<Histogram>,
+    ) -> Arc<Histogram> {
+        let mut hint = h.hint();
+        if hint == ResetHint::Unknown {
+            // What a query over time has read before its window counts too.
+            let first = select.when.time(self.period.start, self.period);
+            let after = first.saturating_sub(back).saturating_sub(1);
+            let anew = self.series_window(series, after, ts.saturating_sub(1), |before, _| {
+                let before = before.pieces.last()?;
+                Some(h.detect_reset(&before.histogram))
+            });
+            hint = match anew {
+                None => ResetHint::Unknown,
+                Some(true) => ResetHint::Reset,
+                Some(false) => ResetHint::NotReset,
+            };
+        }
+        Arc::new(stats_only(h, hint))
     }
 
     pub(super) fn timestamp(&mut self, select: &Select, at: i64, out: &mut Column) {

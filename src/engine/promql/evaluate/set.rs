@@ -16,12 +16,7 @@ use crate::engine::promql::source::Source;
 use crate::engine::promql::workspace::Workspace;
 
 impl<S: Source> Run<'_, S> {
-    pub(super) fn set(
-        &mut self,
-        set: &SetOp,
-        at: i64,
-        out: &mut Column,
-    ) -> Result<(), EvalError> {
+    pub(super) fn set(&mut self, set: &SetOp, at: i64, out: &mut Column) -> Result<(), EvalError> {
         self.node(set.left, at)?;
         self.node(set.right, at)?;
         let Workspace { columns, marks, .. } = &mut *self.ws;

@@ -84,9 +84,10 @@ impl<S: Source> Run<'_, S> {
                 let (from, to) = match edges {
                     Edges::Plain => (after, upto),
                     Edges::Anchored => (after.saturating_sub(lookback), upto),
-                    Edges::Smoothed => {
-                        (after.saturating_sub(lookback), upto.saturating_add(lookback))
-                    }
+                    Edges::Smoothed => (
+                        after.saturating_sub(lookback),
+                        upto.saturating_add(lookback),
+                    ),
                 };
                 for series in &select.series {
                     let points = self.series_window(*series, from, to, |window, _| match edges {

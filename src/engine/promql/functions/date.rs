@@ -51,7 +51,11 @@ impl Part {
             Part::DayOfMonth => of_month,
             Part::DayOfYear => day - days(year, 1, 1) + 1,
             Part::DaysInMonth => {
-                let (y, m) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
+                let (y, m) = if month == 12 {
+                    (year + 1, 1)
+                } else {
+                    (year, month + 1)
+                };
                 days(y, m, 1) - days(year, month, 1)
             }
             Part::Month => month,
@@ -70,7 +74,11 @@ fn civil(day: i64) -> (i64, i64, i64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * of_year + 2) / 153;
     let of_month = of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let month = if march_month < 10 {
+        march_month + 3
+    } else {
+        march_month - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, of_month)
 }
@@ -125,7 +133,10 @@ mod tests {
             parts(1_709_251_199),
             [2024.0, 2.0, 29.0, 60.0, 4.0, 29.0, 23.0, 59.0]
         );
-        assert_eq!(parts(-1), [1969.0, 12.0, 31.0, 365.0, 3.0, 31.0, 23.0, 59.0]);
+        assert_eq!(
+            parts(-1),
+            [1969.0, 12.0, 31.0, 365.0, 3.0, 31.0, 23.0, 59.0]
+        );
         assert_eq!(rfc3339(1_700_000_000), "2023-11-14T22:13:20Z");
     }
 }

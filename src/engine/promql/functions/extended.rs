@@ -61,7 +61,13 @@ pub(in crate::engine::promql) fn interpolated_histogram(
 
 /// The samples that stand for the ends: the newest at or before the start (or the first one after it), and the last
 /// one, or where it is smoothed the first at or after the end. `None` if nothing lies in the window.
-fn ends(times: impl Fn(usize) -> i64, count: usize, start: i64, end: i64, smoothed: bool) -> Option<(usize, usize)> {
+fn ends(
+    times: impl Fn(usize) -> i64,
+    count: usize,
+    start: i64,
+    end: i64,
+    smoothed: bool,
+) -> Option<(usize, usize)> {
     let last = count.checked_sub(1)?;
     let search = |from: &dyn Fn(i64) -> bool| (0..last).find(|i| from(times(*i))).unwrap_or(last);
     let first = search(&|t| t > start).saturating_sub(1);

@@ -36,12 +36,7 @@ fn newest_two<'a>(window: Window<'a>) -> Option<(Seen<'a>, Seen<'a>)> {
     Some((last.next()?, last.next()?))
 }
 
-pub(super) fn last_two(
-    ask: &Ask<'_>,
-    window: Window<'_>,
-    rate: bool,
-    notes: &mut Notes,
-) -> Yield {
+pub(super) fn last_two(ask: &Ask<'_>, window: Window<'_>, rate: bool, notes: &mut Notes) -> Yield {
     let Some((a, b)) = newest_two(window) else {
         return Yield::Nothing;
     };
@@ -109,7 +104,10 @@ fn between(
 
 /// The samples of a window, from the newest at or before its start on where it is anchored; `None` if then there is
 /// nothing after its start.
-fn anchored<'a>(ask: &Ask<'_>, window: Window<'a>) -> Option<impl Iterator<Item = Seen<'a>> + 'a> {
+fn anchored<'a>(
+    ask: &Ask<'_>,
+    window: Window<'a>,
+) -> Option<impl Iterator<Item = Seen<'a>> + use<'a>> {
     let start = ask.start;
     let skip = match ask.edges {
         Edges::Anchored => {
@@ -121,7 +119,8 @@ fn anchored<'a>(ask: &Ask<'_>, window: Window<'a>) -> Option<impl Iterator<Item 
         }
         Edges::Plain | Edges::Smoothed => 0,
     };
-    Some(window.merged().skip(skip))
+    let all = window.merged();
+    Some(all.skip(skip))
 }
 
 /// How often something happens between neighbouring samples.

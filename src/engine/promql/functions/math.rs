@@ -176,19 +176,6 @@ pub(in crate::engine::promql) fn compare(op: BinaryOp, a: f64, b: f64) -> bool {
     }
 }
 
-/// Whether an operator compares.
-pub(in crate::engine::promql) fn compares(op: BinaryOp) -> bool {
-    matches!(
-        op,
-        BinaryOp::Equal
-            | BinaryOp::NotEqual
-            | BinaryOp::Less
-            | BinaryOp::LessEqual
-            | BinaryOp::Greater
-            | BinaryOp::GreaterEqual
-    )
-}
-
 /// Whether the result of an operator is of another kind than its operands, so that their name does not fit it.
 pub(in crate::engine::promql) fn renames(op: BinaryOp) -> bool {
     matches!(
@@ -201,28 +188,4 @@ pub(in crate::engine::promql) fn renames(op: BinaryOp) -> bool {
             | BinaryOp::Pow
             | BinaryOp::Atan2
     )
-}
-
-/// The sign of an operator.
-pub(in crate::engine::promql) fn sign(op: BinaryOp) -> &'static str {
-    match op {
-        BinaryOp::Add => "+",
-        BinaryOp::Sub => "-",
-        BinaryOp::Mul => "*",
-        BinaryOp::Div => "/",
-        BinaryOp::Mod => "%",
-        BinaryOp::Pow => "^",
-        BinaryOp::Atan2 => "atan2",
-        BinaryOp::Equal => "==",
-        BinaryOp::NotEqual => "!=",
-        BinaryOp::Less => "<",
-        BinaryOp::LessEqual => "<=",
-        BinaryOp::Greater => ">",
-        BinaryOp::GreaterEqual => ">=",
-        BinaryOp::And => "and",
-        BinaryOp::Or => "or",
-        BinaryOp::Unless => "unless",
-        BinaryOp::TrimUpper => "</",
-        BinaryOp::TrimLower => ">/",
-    }
 }

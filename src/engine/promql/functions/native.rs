@@ -13,6 +13,7 @@ use crate::engine::promql::annotate::{Deed, Notes, Origin};
 use crate::engine::promql::functions::rate::{overlap, started};
 use crate::engine::promql::functions::window::Piece;
 use crate::engine::promql::functions::{Ask, Yield};
+use crate::engine::promql::number::shortest;
 use crate::model::histogram::sum::{Mean, Sum};
 use crate::model::histogram::{Added, Histogram, Incompatible, Parts, ResetHint, Schema};
 
@@ -213,4 +214,21 @@ fn coarser(a: Schema, b: Schema) -> Schema {
         (Schema::Exponential(x), Schema::Exponential(y)) => Schema::Exponential(x.min(y)),
         _ => a,
     }
+}
+
+/// A histogram as Prometheus writes it where it becomes a label: `{count:2, sum:3, (1,2]:2}`.
+pub(in crate::engine::promql) fn written(h: &Histogram) -> String {
+    let mut text = format!("{{count:{}, sum:{}", shortest(h.count()), shortest(h.sum()));
+    for bucket in h.whole_buckets().filter(|b| b.count != 0.0) {
+        let open = if bucket.lower_inclusive { '[' } else { '(' };
+        let close = if bucket.upper_inclusive { ']' } else { ')' };
+        text.push_str(&format!(
+            ", {open}{},{}{close}:{}",
+            shortest(bucket.lower),
+            shortest(bucket.upper),
+            shortest(bucket.count)
+        ));
+    }
+    text.push('}');
+    text
 }

@@ -31,12 +31,10 @@ pub(super) fn extrapolated(
             Some(v) => Yield::Float(v),
             None => Yield::Nothing,
         },
-        (true, false) => {
-            match histograms(ask, window.pieces, counter, per_second, notes) {
-                Some(h) => Yield::Histogram(Arc::new(h)),
-                None => Yield::Nothing,
-            }
-        }
+        (true, false) => match histograms(ask, window.pieces, counter, per_second, notes) {
+            Some(h) => Yield::Histogram(Arc::new(h)),
+            None => Yield::Nothing,
+        },
         (true, true) => Yield::Nothing,
         (false, false) => {
             notes.mixed_floats(ask.from, ask.metric());
@@ -129,7 +127,13 @@ struct Ends {
 /// By what a difference must be multiplied so that it is that of the whole window. `zero` is the share of the increase
 /// at which the counter began: it is not extrapolated to below zero.
 #[inline(always)]
-fn factor(ask: &Ask<'_>, ends: Ends, zero: Option<f64>, counter: bool, per_second: bool) -> Option<f64> {
+fn factor(
+    ask: &Ask<'_>,
+    ends: Ends,
+    zero: Option<f64>,
+    counter: bool,
+    per_second: bool,
+) -> Option<f64> {
     let mut to_start = (ends.first - ask.start) as f64 / 1_000.0;
     let mut to_end = (ask.end - ends.last) as f64 / 1_000.0;
     let mut sampled = (ends.last - ends.first) as f64 / 1_000.0;

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use crate::engine::promql::source::{Point, Value, is_stale};
-use crate::model::histogram::Histogram;
+use crate::model::histogram::{Histogram, Parts, ResetHint};
 
 /// A histogram at a time.
 #[derive(Clone, Debug)]
@@ -74,6 +74,22 @@ impl Split {
             }
         }
     }
+    /// Keeps of histograms only count and sum, with what is known of a reset since the one before each.
+    #[cold]
+    pub fn keep_stats(&mut self, before: Option<Arc<Histogram>>) {
+        let mut before = before;
+        for piece in &mut self.pieces {
+            let hint = match (piece.histogram.hint(), &before) {
+                (ResetHint::Unknown, Some(b)) if piece.histogram.detect_reset(b) => {
+                    ResetHint::Reset
+                }
+                (ResetHint::Unknown, Some(_)) => ResetHint::NotReset,
+                (hint, _) => hint,
+            };
+            let stats = Arc::new(stats_only(&piece.histogram, hint));
+            before = Some(std::mem::replace(&mut piece.histogram, stats));
+        }
+    }
     /// What was put apart.
     pub fn window(&self) -> Window<'_> {
         Window {
@@ -83,6 +99,17 @@ impl Split {
             pieces: &self.pieces,
         }
     }
+}
+
+/// Count, sum and hint of a histogram.
+pub(in crate::engine::promql) fn stats_only(h: &Histogram, hint: ResetHint) -> Histogram {
+    let parts = Parts {
+        count: h.count(),
+        sum: h.sum(),
+        hint,
+        ..Parts::default()
+    };
+    Histogram::new(parts).unwrap_or_default()
 }
 
 /// One sample of a window, whichever kind.
@@ -120,8 +147,8 @@ impl<'a> Window<'a> {
         self.times.iter().copied().zip(self.values.iter().copied())
     }
     /// All samples in order of time.
-    pub fn merged(&self) -> impl Iterator<Item = Seen<'a>> + 'a {
-        let window = *self;
+    pub fn merged(self) -> impl Iterator<Item = Seen<'a>> {
+        let window = self;
         let (mut float, mut piece) = (0, 0);
         std::iter::from_fn(move || {
             let next_float = window.times.get(float).copied();

@@ -9,12 +9,10 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
 use crate::engine::promql::ast::{Aggregation, Expr, Grouping, Kind, On};
 use crate::engine::promql::functions::hash::stand;
 use crate::engine::promql::number::quoted_bytes;
-use crate::engine::promql::plan::{Choose, CountValues, Gather, Scalar, Slot, Slots, What};
+use crate::engine::promql::plan::{Choose, CountValues, Gather, Index, Scalar, Slot, Slots, What};
 use crate::engine::promql::resolve::{Part, Resolver, bare};
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::Source;
@@ -58,7 +56,7 @@ impl Keys {
 /// Numbers keys in order of first sight.
 #[derive(Default)]
 pub(super) struct Numbering {
-    numbers: HashMap<Labels, u32>,
+    numbers: Index<Labels, u32>,
     pub(super) keys: Vec<Labels>,
 }
 
@@ -80,7 +78,7 @@ impl Numbering {
 /// Numbers slots: those with the same labels that keep or drop their name alike are one.
 #[derive(Default)]
 pub(super) struct SlotNumbering {
-    numbers: HashMap<(Arc<Labels>, bool), u32>,
+    numbers: Index<(Arc<Labels>, bool), u32>,
     pub(super) slots: Vec<Slot>,
 }
 
@@ -190,7 +188,8 @@ impl<S: Source> Resolver<'_, S> {
         of_expr: &Expr,
         at: usize,
     ) -> Result<(Part, bool), EvalError> {
-        let invalid = || EvalError::execution(format!("invalid label name {}", quoted_bytes(label)));
+        let invalid =
+            || EvalError::execution(format!("invalid label name {}", quoted_bytes(label)));
         let label = String::from_utf8(label.to_vec()).map_err(|_| invalid())?;
         if label.is_empty() {
             return Err(invalid());
@@ -210,9 +209,6 @@ impl<S: Source> Resolver<'_, S> {
             grouping,
             table,
         }));
-        Ok((
-            Part::Vector(self.push(what, seen.into(), at, fixed)?),
-            fixed,
-        ))
+        Ok((Part::Vector(self.push(what, seen, at, fixed)?), fixed))
     }
 }

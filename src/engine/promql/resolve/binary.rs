@@ -9,11 +9,11 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
 use crate::engine::promql::ast::{BinaryOp, Expr, Kind, Matching, On, Side};
 use crate::engine::promql::functions::math::renames;
-use crate::engine::promql::plan::{Binary, Join, NONE, NodeId, Scalar, SetOp, Slot, Slots, What};
+use crate::engine::promql::plan::{
+    Binary, Index, Join, NONE, NodeId, Scalar, SetOp, Slot, Slots, What,
+};
 use crate::engine::promql::resolve::aggregate::{Keys, Numbering, SlotNumbering};
 use crate::engine::promql::resolve::{Part, Resolver, nameless};
 use crate::engine::promql::settings::EvalError;
@@ -62,7 +62,10 @@ impl<S: Source> Resolver<'_, S> {
         Ok((part, fixed))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they are the parts of one operator")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the parts of one operator"
+    )]
     fn with_scalar(
         &mut self,
         op: BinaryOp,
@@ -121,7 +124,7 @@ impl<S: Source> Resolver<'_, S> {
         let (slots, right_out) = if op == BinaryOp::Or {
             // Slots on the left keep their numbers, also where two of them are the same.
             let mut slots: Vec<Slot> = left_slots.to_vec();
-            let mut known: HashMap<(Arc<Labels>, bool), u32> = HashMap::new();
+            let mut known: Index<(Arc<Labels>, bool), u32> = Index::default();
             for (i, s) in (0_u32..).zip(left_slots.iter()) {
                 known.entry((s.labels.clone(), s.dropped)).or_insert(i);
             }
@@ -150,7 +153,10 @@ impl<S: Source> Resolver<'_, S> {
         self.push(what, slots, at, fixed)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they are the parts of one operator")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the parts of one operator"
+    )]
     fn join(
         &mut self,
         op: BinaryOp,
@@ -166,9 +172,19 @@ impl<S: Source> Resolver<'_, S> {
         let (join, groups) = Self::grouped(&left_slots, &right_slots, &keys);
         let one_is_left = matching.side == Side::Right;
         let (many_slots, many_group, one_slots, one_group) = if one_is_left {
-            (&right_slots, &join.right_group, &left_slots, &join.left_group)
+            (
+                &right_slots,
+                &join.right_group,
+                &left_slots,
+                &join.left_group,
+            )
         } else {
-            (&left_slots, &join.left_group, &right_slots, &join.right_group)
+            (
+                &left_slots,
+                &join.left_group,
+                &right_slots,
+                &join.right_group,
+            )
         };
         let (fill_many, fill_one) = if one_is_left {
             (matching.fill_right, matching.fill_left)

@@ -42,7 +42,26 @@ impl<S: Source> Resolver<'_, S> {
         args: &[Expr],
         expr: &Expr,
     ) -> Result<(Part, bool), EvalError> {
-        let at = expr.span.start;
+        match function {
+            "histogram_count" | "histogram_sum" | "histogram_avg" => self.stats += 1,
+            "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => self.whole += 1,
+            _ => {}
+        }
+        let result = self.resolve_call(function, args, expr.span.start);
+        match function {
+            "histogram_count" | "histogram_sum" | "histogram_avg" => self.stats -= 1,
+            "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => self.whole -= 1,
+            _ => {}
+        }
+        result
+    }
+
+    fn resolve_call(
+        &mut self,
+        function: &'static str,
+        args: &[Expr],
+        at: usize,
+    ) -> Result<(Part, bool), EvalError> {
         let number = |v: f64| Ok((Part::Scalar(Scalar::Number(v)), true));
         match (function, args) {
             ("time", _) => Ok((Part::Scalar(Scalar::Time), false)),
@@ -299,7 +318,10 @@ fn check_edges(input: &Input, function: &str) -> Result<(), EvalError> {
         Input::Series {
             edges: Edges::Anchored,
             ..
-        } => ("anchored", &["changes", "delta", "increase", "rate", "resets"][..]),
+        } => (
+            "anchored",
+            &["changes", "delta", "increase", "rate", "resets"][..],
+        ),
         Input::Series {
             edges: Edges::Smoothed,
             ..

@@ -30,9 +30,12 @@ impl<S: Source> Resolver<'_, S> {
         args: &[Expr],
         at: usize,
     ) -> Result<(Part, bool), EvalError> {
-        let malformed = || EvalError::bad(format!("wrong number of arguments in call to {function}"));
+        let malformed =
+            || EvalError::bad(format!("wrong number of arguments in call to {function}"));
         let place = |r: &Self, e: &Expr| r.origin(bare(e).span.start);
-        let native_from = args.first().map_or_else(|| self.origin(at), |a| place(self, a));
+        let native_from = args
+            .first()
+            .map_or_else(|| self.origin(at), |a| place(self, a));
         match function {
             "histogram_quantile" => {
                 let [q, of] = args else {

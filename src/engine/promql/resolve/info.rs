@@ -48,10 +48,7 @@ impl<S: Source> Resolver<'_, S> {
         if named.is_empty() {
             wanted_series.extend_from_slice(&default);
         }
-        let ignored: Vec<bool> = slots
-            .iter()
-            .map(|s| is_info(s.labels.get(NAME)))
-            .collect();
+        let ignored: Vec<bool> = slots.iter().map(|s| is_info(s.labels.get(NAME))).collect();
         let (series, labels) = self.info_series(&slots, &ignored, &wanted_series);
 
         let mut signatures = Numbering::default();
@@ -86,7 +83,7 @@ impl<S: Source> Resolver<'_, S> {
             wanted: matchers.into_iter().filter(|m| m.name != NAME).collect(),
             table,
         }));
-        let id = self.push(what, seen.into(), at, fixed)?;
+        let id = self.push(what, seen, at, fixed)?;
         Ok((Part::Vector(id), fixed))
     }
 

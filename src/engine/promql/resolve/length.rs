@@ -7,7 +7,9 @@
     clippy::indexing_slicing
 )]
 
-use crate::engine::promql::ast::{BinaryOp, Edges, Expr, Kind, Length, Placed, Selector, Shift, Span};
+use crate::engine::promql::ast::{
+    BinaryOp, Edges, Expr, Kind, Length, Placed, Selector, Shift, Span,
+};
 use crate::engine::promql::number::{max, min};
 use crate::engine::promql::resolve::Frame;
 use crate::engine::promql::settings::EvalError;
