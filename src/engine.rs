@@ -17,6 +17,7 @@ pub mod intake;
 pub mod limits;
 pub mod notify;
 pub mod policy;
+pub mod promql;
 pub mod rule;
 pub mod series;
 pub mod state;

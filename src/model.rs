@@ -2,6 +2,8 @@
 //!
 //! Start with [`time`] and [`labels`], then [`page`]: what a person is told, and what came of telling them.
 
+pub mod number;
+pub mod histogram;
 pub mod labels;
 pub mod page;
 pub mod secret;

@@ -44,3 +44,9 @@ pub const INCIDENTS_CLOSED_MAX: usize = 1_000;
 pub const HEALS_CLOSED_MAX: usize = 1_000;
 /// Retries of a script that says it is busy (exit 75).
 pub const HEAL_BUSY_MAX: u32 = 5;
+/// Bytes of a PromQL expression; a longer one is refused. The longest of some thousand public rules has about 2 KiB.
+pub const EXPRESSION_BYTES_MAX: usize = 64 * 1024;
+/// Parts of a PromQL expression that lie in each other, links of a chain of operators among them; a deeper one is
+/// refused, because everything that walks an expression does so on the stack. The deepest of some thousand public
+/// rules has 15.
+pub const EXPRESSION_DEPTH_MAX: usize = 200;

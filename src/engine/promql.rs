@@ -1,0 +1,34 @@
+//! PromQL, the language of Prometheus 3.x: text → [`ast`] → plan → values.
+//!
+//! In the order in which an expression travels: the parser reads it (a span on every node, all problems with
+//! their place), *resolve* turns it into a plan over the series of a [`source::Source`] (selectors become series
+//! numbers, groupings and joins become index arrays, the labels of every possible result are built once), and
+//! *evaluate* fills the plan's columns for one instant: arithmetic over arrays, no strings, no hashing. Rules resolve
+//! when they load or when the set of series changes and evaluate each tick; a query resolves once and evaluates each
+//! step. There is one evaluator for both.
+
+pub mod ast;
+mod lex;
+mod literal;
+pub mod parse;
+mod check;
+pub mod signature;
+pub mod source;
+pub mod settings;
+mod number;
+mod annotate;
+mod functions;
+mod column;
+mod plan;
+mod resolve;
+mod workspace;
+mod evaluate;
+pub mod answer;
+mod query;
+
+pub use crate::engine::promql::check::type_of;
+pub use crate::engine::promql::evaluate::ValueRef;
+pub use crate::engine::promql::parse::{Dialect, ParseError, Place, parse};
+pub use crate::engine::promql::plan::Plan;
+pub use crate::engine::promql::query::Query;
+pub use crate::engine::promql::workspace::Workspace;

@@ -1,0 +1,110 @@
+//! Where an evaluation reads samples: the windows of the engine, a copy of them, or a test's own.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use std::sync::Arc;
+
+use crate::model::histogram::Histogram;
+use crate::model::labels::{Labels, Matcher};
+
+/// A value at one point in time.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// A number; the staleness marker among them.
+    Float(f64),
+    /// A native histogram.
+    Histogram(Arc<Histogram>),
+}
+
+/// The samples of one series in a window, ascending in time, at most one for each time.
+#[derive(Clone, Copy, Debug)]
+pub enum Samples<'a> {
+    /// Numbers only, none of them a staleness marker.
+    Floats {
+        /// Milliseconds since the epoch.
+        times: &'a [i64],
+        /// The values at these times.
+        values: &'a [f64],
+    },
+    /// Anything: numbers, histograms, staleness markers.
+    Mixed(&'a [Point]),
+}
+
+/// A sample with everything it may carry.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// Milliseconds since the epoch.
+    pub ts: i64,
+    /// Since when a cumulative value counts, if it is known (experimental).
+    pub start_ts: Option<i64>,
+    /// The value.
+    pub value: Value,
+}
+
+/// Room for samples that have to be put together; kept between calls, so that nothing is allocated per tick.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    /// Times of floats.
+    pub times: Vec<i64>,
+    /// Values of floats.
+    pub values: Vec<f64>,
+    /// Mixed points.
+    pub points: Vec<Point>,
+}
+
+/// A set of series, numbered, that does not change during a resolve and the evaluations of its plan.
+pub trait Source {
+    /// The numbers of the series for which all matchers hold (`__name__` is a label like any other here), ascending.
+    fn select(&self, matchers: &[Matcher]) -> Vec<u32>;
+    /// All labels of a series, `__name__` among them.
+    fn labels(&self, series: u32) -> Labels;
+    /// The samples in (after, upto], both in milliseconds.
+    fn samples<'a>(
+        &'a self,
+        series: u32,
+        after: i64,
+        upto: i64,
+        scratch: &'a mut Scratch,
+    ) -> Samples<'a>;
+    /// The newest sample in (after, upto].
+    fn newest(&self, series: u32, after: i64, upto: i64) -> Option<Point>;
+    /// The newest number in (after, upto] as (time, value): what [`Source::newest`] gives where it is a number that is
+    /// no staleness marker, and `None` for anything else. The path of every threshold rule.
+    fn newest_float(&self, series: u32, after: i64, upto: i64) -> Option<(i64, f64)> {
+        match self.newest(series, after, upto)? {
+            Point {
+                ts,
+                value: Value::Float(value),
+                ..
+            } if !is_stale(value) => Some((ts, value)),
+            Point { .. } => None,
+        }
+    }
+    /// Whether a series has only numbers: no histogram, no start timestamps. `false` costs time, a wrong `true` is wrong.
+    fn only_floats(&self, _series: u32) -> bool {
+        false
+    }
+    /// The time of the newest sample of a series that is smaller than the one before it; `i64::MAX` where that is not
+    /// known. `rate` then need not look for it.
+    fn last_drop(&self, _series: u32) -> i64 {
+        i64::MAX
+    }
+    /// No sample at or before this time will come, change or go any more. What a subquery has computed up to here is
+    /// kept from one tick to the next.
+    fn settled(&self) -> i64 {
+        i64::MIN
+    }
+}
+
+/// The bits of the staleness marker, as Prometheus writes it: a NaN of its own.
+pub const STALE_BITS: u64 = 0x7ff0_0000_0000_0002;
+
+/// Whether a value is the staleness marker: its series has ended there.
+pub fn is_stale(value: f64) -> bool {
+    value.to_bits() == STALE_BITS
+}
