@@ -9,7 +9,7 @@ use std::time::{Duration as Wall, Instant};
 
 use ops::config::{SourceFile, read_rules};
 use ops::engine::intake::{Admitted, Intake};
-use ops::engine::policy::{Policy, Rule, RuleId};
+use ops::engine::policy::{Policy, Rule, RuleId, Test};
 use ops::engine::series::Sample;
 use ops::engine::{Engine, Input};
 use ops::model::labels::{Labels, SeriesKey};
@@ -31,19 +31,19 @@ fn rules(count: usize) -> Vec<Arc<Rule>> {
     let Some(one) = one.first() else {
         return Vec::new();
     };
+    let Test::Window(test) = &one.test else {
+        return Vec::new();
+    };
     (0..count)
         .map(|i| {
             let (name, metric) = (format!("r{i}"), format!("m{i}"));
-            let mut selector = one.selector.clone();
-            selector.metric = metric;
+            let mut test = test.clone();
+            test.selector.metric = metric;
             Arc::new(Rule {
                 id: RuleId::new("bench.yml", &name, &Labels::new()),
                 name,
-                selector,
                 file: one.file.clone(),
-                window: one.window,
-                condition: one.condition.clone(),
-                resolve: None,
+                test: Test::Window(test),
                 for_: one.for_,
                 keep_firing_for: one.keep_firing_for,
                 missing: one.missing,

@@ -11,7 +11,9 @@
 
 pub mod alert;
 pub mod command;
+mod echo;
 pub mod event;
+pub mod group;
 pub mod heal;
 pub mod intake;
 pub mod limits;
@@ -28,9 +30,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::engine::command::Command;
+use crate::engine::echo::Echo;
 use crate::engine::event::{AlertKey, Entry, Event, Run, RunEnd};
-use crate::engine::intake::Admitted;
+use crate::engine::intake::{Admitted, Batch};
+use crate::engine::limits::LATE_MAX;
 use crate::engine::policy::Policy;
+use crate::engine::promql::Workspace;
+use crate::engine::promql::settings::Settings;
 use crate::engine::rule::Book;
 use crate::engine::series::{SeriesCopy, SeriesSet};
 use crate::engine::state::{Outgoing, State};
@@ -90,6 +96,8 @@ pub enum Effect {
     Page(Box<Page>, u32),
     /// Start a script; answer with [`Input::Ended`].
     Start(Box<Run>),
+    /// Write samples of our own to the sample log: the engine has filed them. They come back in [`Admitted::own`].
+    Store(Box<Batch>),
     /// After a restart: find out what became of a run; answer with [`Input::Ended`].
     Adopt(Box<Run>),
 }
@@ -101,6 +109,14 @@ pub struct Engine {
     series: SeriesSet,
     policy: Option<Arc<Policy>>,
     book: Book,
+    /// By the door's number of a series: ours. We also have series of our own.
+    numbers: Vec<u32>,
+    /// How expressions are evaluated, and room for it.
+    settings: Settings,
+    room: Workspace,
+    /// Samples of our own that are to be stored.
+    own: Batch,
+    echo: Echo,
     /// Events of the input at hand.
     events: Vec<Event>,
     /// Effects that may leave once these events are durable.
@@ -128,6 +144,11 @@ impl Engine {
             series: SeriesSet::keep_all(),
             policy: None,
             book: Book::default(),
+            numbers: Vec::new(),
+            settings: group::settings(),
+            room: Workspace::default(),
+            own: Batch::default(),
+            echo: Echo::default(),
             events: Vec::new(),
             behind: Vec::new(),
             effects: VecDeque::new(),
@@ -181,7 +202,9 @@ impl Engine {
             new,
             ..Admitted::default()
         });
-        self.series.put_back(number, copy);
+        if let Some(number) = self.numbers.get(number as usize) {
+            self.series.put_back(*number, copy);
+        }
     }
 
     /// After replay, once: takes up what was under way. Deliveries without a verdict are made again with the same key;
@@ -237,14 +260,21 @@ impl Engine {
         if !self.resumed {
             self.left.extend(self.behind.iter().filter_map(|e| match e {
                 Effect::Page(page, _) => Some(page.key.clone()),
-                Effect::Record(_) | Effect::Start(_) | Effect::Adopt(_) => None,
+                Effect::Record(_) | Effect::Start(_) | Effect::Store(_) | Effect::Adopt(_) => None,
             }));
         }
         self.effects.extend(self.behind.drain(..));
+        if !self.own.items.is_empty() {
+            let own = std::mem::take(&mut self.own);
+            self.effects.push_back(Effect::Store(Box::new(own)));
+        }
     }
 
     fn tick(&mut self) {
+        self.series.settle(self.now - LATE_MAX);
         self.judge_rules();
+        self.evaluate_groups();
+        self.echo_alerts();
         self.group_alerts();
         self.step_heals();
         self.end_silences();
@@ -253,31 +283,60 @@ impl Engine {
     }
 
     fn file(&mut self, admitted: Admitted) {
-        for key in admitted.new {
-            self.series.add(key);
-            let number = u32::try_from(self.series.len() - 1).unwrap_or(u32::MAX);
-            let alerts = &self.state.alerts;
-            self.book.enter(&mut self.series, number, |rule, key| {
-                alerts.contains_key(&AlertKey {
-                    rule: rule.id.clone(),
-                    series: key.to_string(),
-                })
-            });
+        self.meet_all(&admitted.new);
+        for sample in &admitted.samples {
+            if let Some(number) = self.numbers.get(sample.series as usize) {
+                self.series
+                    .file_one(*number, admitted.at, sample.ts, sample.value);
+            }
         }
-        self.series.file(admitted.at, &admitted.samples);
+        // They are filed already when they were stored, and in an image they may be although the log knows of them later.
+        for sample in &admitted.own {
+            if let Some(number) = self.numbers.get(sample.series as usize)
+                && !self.series.has(*number, sample.ts)
+            {
+                self.series
+                    .file_one(*number, admitted.at, sample.ts, sample.value);
+            }
+        }
+    }
+
+    /// Series that the door has numbered on.
+    fn meet_all(&mut self, new: &[SeriesKey]) {
+        let mut book = std::mem::take(&mut self.book);
+        for key in new {
+            let (number, new) = self.series.number(key);
+            self.numbers.push(number);
+            if new {
+                self.meet(&mut book, number);
+            }
+        }
+        self.book = book;
+    }
+
+    /// Enters a new series with the rules.
+    fn meet(&mut self, book: &mut Book, number: u32) {
+        let alerts = &self.state.alerts;
+        book.enter(&mut self.series, number, |rule, key| {
+            alerts.contains_key(&AlertKey {
+                rule: rule.id.clone(),
+                series: key.to_string(),
+            })
+        });
     }
 
     /// Before replay, if the policy is known by then: only what its rules look back at is kept of refiled samples.
     /// Without it, all of them are kept until the first [`Input::Policy`].
     pub fn foresee(&mut self, policy: &Policy) {
         self.series.keep_all = false;
-        self.book = Book::new(policy, &mut self.series, |_, _| false);
+        self.book = Book::new(policy, &mut self.series, Vec::new(), |_, _| false);
     }
 
     fn swap_policy(&mut self, policy: Arc<Policy>) {
         self.series.keep_all = false;
         let alerts = &self.state.alerts;
-        self.book = Book::new(&policy, &mut self.series, |rule, key| {
+        let groups = std::mem::take(&mut self.book.groups);
+        self.book = Book::new(&policy, &mut self.series, groups, |rule, key| {
             alerts.contains_key(&AlertKey {
                 rule: rule.id.clone(),
                 series: key.to_string(),

@@ -108,11 +108,8 @@ impl Board {
                 points,
             });
         }
-        let mut rules = view.book.rules.iter().map(|(r, _)| r);
-        let threshold = rules
-            .by_ref()
-            .filter(|r| r.selector.metric == metric)
-            .find_map(|r| r.condition.threshold());
+        let mut rules = view.book.all().filter(|r| r.metric() == metric);
+        let threshold = rules.find_map(|r| r.threshold());
         Self {
             metric: metric.to_owned(),
             from: from.ms(),

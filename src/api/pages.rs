@@ -85,8 +85,8 @@ pub async fn index(_: Reader, State(site): State<Site>) -> Response {
             );
         }
         let metrics: BTreeSet<String> =
-            view.book.rules.iter().map(|(r, _)| r.selector.metric.clone()).collect();
-        (open, alerts, metrics, view.book.rules.len(), view.state.alerts.len())
+            view.book.all().map(|r| r.metric().to_owned()).collect();
+        (open, alerts, metrics, view.book.all().count(), view.state.alerts.len())
     });
     let Some((open, alerts, metrics, rules, alert_count)) = read.await else {
         return stopped();

@@ -14,7 +14,7 @@ use crate::config::notify::{Notify, parse_notify};
 use crate::config::report::{Dialect, Fields, Report};
 use crate::config::yaml::{Kind, Node, documents};
 use crate::config::{SourceFile, codes, condition, heal};
-use crate::engine::policy::{Aggregate, Condition, Missing, Rule, RuleId};
+use crate::engine::policy::{Aggregate, Condition, Missing, Rule, RuleId, Test, WindowTest};
 use crate::model::labels::{Labels, Selector};
 use crate::model::time::Duration;
 use crate::model::written::Problem;
@@ -193,10 +193,12 @@ fn read_rule(
         id: RuleId::new(file, &name, &labels),
         name,
         file: file.to_owned(),
-        selector: selector?,
-        window,
-        condition: condition?,
-        resolve,
+        test: Test::Window(WindowTest {
+            selector: selector?,
+            window,
+            condition: condition?,
+            resolve,
+        }),
         for_,
         keep_firing_for,
         missing,

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::Engine;
 use crate::engine::event::{About, AlertKey, Cause, Event};
-use crate::engine::policy::{Missing, Rule, RuleId};
+use crate::engine::group::alert_labels;
+use crate::engine::policy::{Missing, Rule, RuleId, Test};
 use crate::engine::rule::Judged;
 use crate::engine::series::Series;
 use crate::engine::state::Phase;
@@ -22,14 +23,17 @@ impl Engine {
     /// Judges every rule on every series it has. All edges of a tick are taken before anything is told.
     pub(super) fn judge_rules(&mut self) {
         let mut book = std::mem::take(&mut self.book);
-        for (rule, judges) in &mut book.rules {
-            let from = self.now - rule.window;
-            for judge in judges {
+        for entry in &mut book.rules {
+            let Test::Window(test) = &entry.rule.test else {
+                continue;
+            };
+            let (rule, from) = (&entry.rule, self.now - test.window);
+            for judge in &mut entry.judges {
                 let Some(series) = self.series.get(judge.series) else {
                     continue;
                 };
                 let window = series.window(from, self.now);
-                let mut judged = rule.condition.judge(window);
+                let mut judged = test.condition.judge(window);
                 if judged == Judged::NoData
                     && rule.missing == Missing::Fire
                     && series.last().is_some_and(|(t, _)| t <= self.now)
@@ -41,7 +45,7 @@ impl Engine {
                 }
                 // A firing alert with an easier condition to clear stays bad until that one holds.
                 if judge.active
-                    && let Some(resolve) = &rule.resolve
+                    && let Some(resolve) = &test.resolve
                 {
                     judged = match (judged, resolve.judge(window)) {
                         (Judged::Bad(v), _) => Judged::Bad(v),
@@ -78,7 +82,7 @@ impl Engine {
     }
 
     /// One transition of one alert; true if it is active afterwards.
-    fn take_edge(
+    pub(super) fn take_edge(
         &mut self,
         rule: &Rule,
         key: AlertKey,
@@ -89,9 +93,7 @@ impl Engine {
             let Judged::Bad(value) = judged else {
                 return false;
             };
-            let mut labels = series_labels.clone();
-            rule.labels.iter().for_each(|(n, v)| labels.set(n, v));
-            labels.set("alertname", &rule.name);
+            let labels = alert_labels(rule, series_labels, value);
             self.emit(Event::AlertBegan {
                 key: key.clone(),
                 labels: labels.clone(),
@@ -192,8 +194,6 @@ impl Engine {
     /// Alerts of a rule that is gone, or that no longer picks their series, are over: nothing would judge them again.
     /// Those whose series is not known any more (its samples were too old to be read back) are without data.
     pub(super) fn drop_removed_rules(&mut self) {
-        let rules: BTreeMap<&RuleId, &Rule> =
-            self.book.rules.iter().map(|(r, _)| (&r.id, &**r)).collect();
         let named: BTreeSet<&str> = self.state.alerts.keys().map(|k| &*k.series).collect();
         let mut known: BTreeMap<String, &SeriesKey> = BTreeMap::new();
         for (_, series) in self.series.iter().filter(|_| !named.is_empty()) {
@@ -204,11 +204,20 @@ impl Engine {
         }
         let mut edges = Vec::new();
         for (key, alert) in &self.state.alerts {
-            let cause = match (rules.get(&key.rule), known.get(&key.series)) {
+            let rule = self.book.rule(&key.rule);
+            let test = match rule.map(|r| &r.test) {
+                // Its next evaluation says what is to be thought of it.
+                Some(Test::Expr(_)) => continue,
+                Some(Test::Window(test)) => Some(test),
+                None => None,
+            };
+            let cause = match (rule.zip(test), known.get(&key.series)) {
                 (None, _) => Cause::RuleRemoved,
-                (Some(rule), Some(series)) if !rule.selector.matches(series) => Cause::RuleRemoved,
+                (Some((_, test)), Some(series)) if !test.selector.matches(series) => {
+                    Cause::RuleRemoved
+                }
                 (Some(_), Some(_)) => continue,
-                (Some(rule), None) if rule.missing == Missing::Resolve => Cause::SeriesMissing,
+                (Some((rule, _)), None) if rule.missing == Missing::Resolve => Cause::SeriesMissing,
                 (Some(_), None) => {
                     if alert.is_firing() && alert.lost_since.is_none() {
                         edges.push(Event::AlertLost { key: key.clone() });
@@ -271,7 +280,7 @@ impl Engine {
             if self.state.open.contains_key(&id) {
                 continue;
             }
-            let Some((rule, _)) = self.book.rule(&id) else {
+            let Some(rule) = self.book.rule(&id) else {
                 continue;
             };
             let about = about(
@@ -297,9 +306,9 @@ fn about(rule: &Rule, default_receiver: Option<&str>) -> About {
     }
     About {
         name: rule.name.clone(),
-        metric: rule.selector.metric.clone(),
-        condition: format!("{} over {}", rule.condition.words(), rule.window),
-        threshold: rule.condition.threshold(),
+        metric: rule.metric().to_owned(),
+        condition: rule.words(),
+        threshold: rule.threshold(),
         runbook: rule.runbook.clone(),
         notify,
         silence_window: rule.silence_window,

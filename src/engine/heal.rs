@@ -10,11 +10,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engine::event::{Event, Outcome, Run, RunEnd};
+use crate::engine::event::{AlertKey, Event, Outcome, Run, RunEnd};
 use crate::engine::limits::HEAL_BUSY_MAX;
-use crate::engine::policy::{Compare, Condition, Heal as Terms, Rule};
+use crate::engine::policy::{Compare, Condition, Heal as Terms, Rule, Test};
 use crate::engine::rule::Judged;
-use crate::engine::state::{Alert, Heal, Incident, Plan};
+use crate::engine::state::{Alert, Heal, Incident, Phase, Plan};
 use crate::engine::{Effect, Engine};
 use crate::model::page::PageKind;
 use crate::model::time::{Duration, Timestamp};
@@ -155,7 +155,7 @@ impl Engine {
         let Some(incident) = self.state.incidents.get(&incident) else {
             return false;
         };
-        let rule = self.book.rule(&incident.rule).map(|(r, _)| r);
+        let rule = self.book.rule(&incident.rule);
         let heal = rule.and_then(|r| r.heal.as_ref().map(|h| (r, h)));
         let hit = |alert: &Alert| match (target, heal) {
             (None, _) => true,
@@ -192,7 +192,7 @@ impl Engine {
         let Some((rule, terms)) = self
             .book
             .rule(&incident.rule)
-            .and_then(|(r, _)| r.heal.clone().map(|h| (Arc::clone(r), h)))
+            .and_then(|r| r.heal.clone().map(|h| (Arc::clone(r), h)))
         else {
             self.close_run(&heal.run.id, Outcome::Unverifiable);
             return;
@@ -228,7 +228,7 @@ impl Engine {
                 self.close_run(&run, Outcome::Unknown)
             }
             (Judged::NoData, _) => self.close_run(&run, Outcome::Unverifiable),
-            (Judged::Bad(value), _) if worse(&rule.condition, heal.run.value, value) => {
+            (Judged::Bad(value), _) if worse(&rule, heal.run.value, value) => {
                 self.close_run(&run, Outcome::Worse)
             }
             (Judged::Bad(_) | Judged::Good(_), _) => self.close_run(&run, Outcome::NoEffect),
@@ -245,12 +245,16 @@ impl Engine {
         target: &str,
         fresh_from: Timestamp,
     ) -> Judged {
-        let from = (self.now - rule.window).max(fresh_from);
-        let mut all = None;
-        let judges = self
+        let Some((entry, test)) = self
             .book
-            .rule(&rule.id)
-            .map_or(&[][..], |(_, judges)| judges);
+            .window_rule(&rule.id)
+            .and_then(|e| Some((e, e.test()?)))
+        else {
+            return self.judge_members(rule, terms, incident, target);
+        };
+        let from = (self.now - test.window).max(fresh_from);
+        let mut all = None;
+        let judges = &entry.judges;
         for series in judges.iter().filter_map(|j| self.series.get(j.series)) {
             let Some(member) = incident.alerts.get(&series.key().to_string()) else {
                 continue;
@@ -258,13 +262,48 @@ impl Engine {
             if target_of(terms, rule, &member.alert) != target {
                 continue;
             }
-            all = match (all, rule.condition.judge(series.window(from, self.now))) {
+            all = match (all, test.condition.judge(series.window(from, self.now))) {
                 (Some(Judged::Bad(v)), _) | (_, Judged::Bad(v)) => Some(Judged::Bad(v)),
                 (Some(Judged::NoData), _) | (_, Judged::NoData) => Some(Judged::NoData),
                 (_, Judged::Good(v)) => Some(Judged::Good(v)),
             };
         }
         all.unwrap_or(Judged::NoData)
+    }
+
+    /// For an expression: what its last evaluation said of the target's alerts.
+    fn judge_members(
+        &self,
+        rule: &Rule,
+        terms: &Terms,
+        incident: &Incident,
+        target: &str,
+    ) -> Judged {
+        let mut all = Judged::NoData;
+        for (series, member) in &incident.alerts {
+            if target_of(terms, rule, &member.alert) != target {
+                continue;
+            }
+            let key = AlertKey {
+                rule: rule.id.clone(),
+                series: series.clone(),
+            };
+            all = match (self.state.alerts.get(&key), all) {
+                (Some(alert), _) if alert.lost_since.is_some() => return Judged::NoData,
+                // It is kept firing for a while although it is fine.
+                (Some(alert), all) if matches!(alert.phase, Phase::Kept { .. }) => match all {
+                    Judged::NoData => Judged::Good(alert.value),
+                    other => other,
+                },
+                (Some(alert), _) => {
+                    let value = self.book.value(&rule.id, series);
+                    Judged::Bad(value.unwrap_or(alert.value))
+                }
+                (None, Judged::NoData) => Judged::Good(member.alert.value),
+                (None, other) => other,
+            };
+        }
+        all
     }
 
     fn step_incident(&mut self, id: u64) {
@@ -274,7 +313,7 @@ impl Engine {
         let Some((rule, terms)) = self
             .book
             .rule(&incident.rule)
-            .and_then(|(r, _)| r.heal.clone().map(|h| (Arc::clone(r), h)))
+            .and_then(|r| r.heal.clone().map(|h| (Arc::clone(r), h)))
         else {
             return;
         };
@@ -347,7 +386,7 @@ impl Engine {
                 rule: rule.name.clone(),
                 labels: alert.labels.clone(),
                 value: alert.value,
-                threshold: rule.condition.threshold(),
+                threshold: rule.threshold(),
                 fired_at: alert.since,
                 runbook: rule.runbook.clone(),
                 target,
@@ -418,8 +457,11 @@ impl Engine {
 }
 
 /// Further past the threshold than before by a fifth.
-fn worse(condition: &Condition, before: f64, after: f64) -> bool {
-    match condition {
+fn worse(rule: &Rule, before: f64, after: f64) -> bool {
+    let Test::Window(test) = &rule.test else {
+        return false;
+    };
+    match test.condition {
         Condition::Threshold {
             compare: Compare::Greater | Compare::GreaterEqual,
             ..

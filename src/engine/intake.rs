@@ -19,7 +19,7 @@ use crate::model::labels::SeriesKey;
 use crate::model::time::Timestamp;
 
 /// What a delivery carries, decoded: keys lie one after the other in `keys`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Batch {
     /// Canonical keys, end to end.
     pub keys: Vec<u8>,
@@ -27,8 +27,24 @@ pub struct Batch {
     pub items: Vec<Item>,
 }
 
+impl Batch {
+    /// Adds a sample of a series, whose canonical key is given.
+    pub fn push(&mut self, key: &[u8], ts: Timestamp, value: f64) {
+        let start = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
+        self.keys.extend_from_slice(key);
+        let end = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
+        self.items.push(Item {
+            index: u32::try_from(self.items.len()).unwrap_or(u32::MAX),
+            key: start..end,
+            ts: Some(ts),
+            value,
+            id: None,
+        });
+    }
+}
+
 /// One sample of a batch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Item {
     /// Its place in the request, from 0.
     pub index: u32,
@@ -73,6 +89,8 @@ pub struct Admitted {
     pub samples: Vec<Sample>,
     /// Delivery ids to remember.
     pub ids: Vec<u128>,
+    /// Samples that the engine made itself and filed before they were stored.
+    pub own: Vec<Sample>,
 }
 
 /// The door's memory.

@@ -22,6 +22,8 @@ pub const CHUNK_SAMPLES: usize = 128;
 pub const BOARD_SAMPLES_MAX: usize = 720;
 /// How far back the board looks.
 pub const BOARD_WINDOW: Duration = Duration::from_hours(1);
+/// Time between two samples of `ALERTS` where nothing changes.
+pub const ALERTS_EVERY: Duration = Duration::from_secs(15);
 /// A firing series that is silent for this long is paged about.
 pub const SILENT_AFTER: Duration = Duration::from_mins(5);
 /// Repeat of a page where the rule has no `silence_window`.

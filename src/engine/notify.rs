@@ -72,7 +72,7 @@ impl Engine {
         }
         // An alert is lost when its window is empty: its series was last heard a window before.
         let rule = self.book.rule(&incident.rule);
-        let window = rule.map_or(Duration::ZERO, |(r, _)| r.window);
+        let window = rule.map_or(Duration::ZERO, |r| r.reach());
         let mut muted_by = BTreeSet::new();
         let (mut loud, mut fresh, mut silent) = (false, false, false);
         for (_, member) in incident
@@ -143,7 +143,7 @@ impl Engine {
         let heal = self
             .book
             .rule(&incident.rule)
-            .and_then(|(r, _)| r.heal.as_ref().map(|h| (h, r.window)));
+            .and_then(|r| r.heal.as_ref().map(|h| (h, r.reach())));
         if let Some((heal, window)) = heal.filter(|(h, _)| h.page_after_heal) {
             let scripts = heal.steps.iter().fold(Duration::ZERO, |sum, s| {
                 Duration::from_ms(sum.ms() + s.timeout.ms() + heal.within.ms() + heal.hold.ms())
@@ -222,16 +222,20 @@ impl Engine {
     }
 
     fn page(&self, incident: &Incident, kind: PageKind, receiver: &str) -> Page {
-        let judged = self.book.rule(&incident.rule);
+        let judged = self.book.window_rule(&incident.rule);
         let value_now = |series: &str| {
-            let (rule, judges) = judged?;
-            let found = judges
+            let Some(entry) = judged else {
+                return self.book.value(&incident.rule, series);
+            };
+            let test = entry.test()?;
+            let found = entry
+                .judges
                 .iter()
                 .filter_map(|j| self.series.get(j.series))
                 .find(|s| s.key().to_string() == series)?;
             value(
-                found.window(self.now - rule.window, self.now),
-                rule.condition.shown(),
+                found.window(self.now - test.window, self.now),
+                test.condition.shown(),
             )
         };
         let mut alerts: Vec<PageAlert> = incident

@@ -12,14 +12,19 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::promql::ast::{Expr, Kind};
+use crate::engine::promql::reads::{Read, reads};
+use crate::engine::promql::settings::Settings;
 use crate::model::labels::{Labels, Selector};
 use crate::model::time::Duration;
 
 /// Everything that decisions rest on.
 #[derive(Debug, Default)]
 pub struct Policy {
-    /// The rules, in order of file, then place in it.
+    /// Rules over one window of one metric, judged on every tick, in order of file, then place in it.
     pub rules: Vec<Arc<Rule>>,
+    /// Groups of PromQL rules, in order of file, then place in it.
+    pub groups: Vec<Arc<Group>>,
     /// For each receiver that has one: who is told when it cannot be reached.
     pub fallback: BTreeMap<String, String>,
     /// Who is told about ourselves, and where a rule without `notify` pages.
@@ -53,14 +58,8 @@ pub struct Rule {
     pub name: String,
     /// The file it is in, relative to the alerts folder.
     pub file: String,
-    /// Which series it judges.
-    pub selector: Selector,
-    /// How far back it looks: samples in (now - window, now].
-    pub window: Duration,
     /// When it fires.
-    pub condition: Condition,
-    /// When it clears, if that differs from the condition being false.
-    pub resolve: Option<Condition>,
+    pub test: Test,
     /// How long the condition must hold before it fires.
     pub for_: Duration,
     /// How long it goes on firing after the condition is false.
@@ -79,6 +78,154 @@ pub struct Rule {
     pub silence_window: Option<Duration>,
     /// What is tried.
     pub heal: Option<Heal>,
+}
+
+/// When a rule fires, and on what.
+#[derive(Debug)]
+pub enum Test {
+    /// One window of each series that a selector picks.
+    Window(WindowTest),
+    /// A PromQL expression; each element of its result is an alert.
+    Expr(ExprTest),
+}
+
+/// A test of windows.
+#[derive(Clone, Debug)]
+pub struct WindowTest {
+    /// Which series it judges.
+    pub selector: Selector,
+    /// How far back it looks: samples in (now - window, now].
+    pub window: Duration,
+    /// When it fires.
+    pub condition: Condition,
+    /// When it clears, if that differs from the condition being false.
+    pub resolve: Option<Condition>,
+}
+
+/// A test by an expression.
+#[derive(Debug)]
+pub struct ExprTest {
+    /// When it fires.
+    pub expr: Written,
+    /// When it clears, if that differs from the alert not being in the result: once it is in the result of this one.
+    pub resolve: Option<Written>,
+    /// The metric that people look at: the first one it reads.
+    pub metric: String,
+    /// How far back it looks.
+    pub reach: Duration,
+    /// The number it compares with, if it is a comparison with a number.
+    pub threshold: Option<f64>,
+}
+
+/// An expression with its text.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// As written.
+    pub text: String,
+    /// As read.
+    pub expr: Arc<Expr>,
+}
+
+impl ExprTest {
+    /// A test by an expression; what is known of it without any series is worked out here.
+    pub fn new(expr: Written, resolve: Option<Written>) -> Self {
+        let read = reads(&expr.expr, &Settings::default());
+        Self {
+            metric: read
+                .iter()
+                .find_map(Read::metric)
+                .unwrap_or_default()
+                .to_owned(),
+            reach: read.iter().map(|r| r.back).max().unwrap_or_default(),
+            threshold: compared_with(&expr.expr),
+            expr,
+            resolve,
+        }
+    }
+}
+
+/// The number at the right of a comparison.
+fn compared_with(expr: &Expr) -> Option<f64> {
+    match &expr.kind {
+        Kind::Paren(inner) => compared_with(inner),
+        Kind::Binary { op, rhs, .. } if op.is_comparison() => match rhs.kind {
+            Kind::Number(n) => Some(n),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+impl Rule {
+    /// The metric that people look at.
+    pub fn metric(&self) -> &str {
+        match &self.test {
+            Test::Window(w) => &w.selector.metric,
+            Test::Expr(e) => &e.metric,
+        }
+    }
+    /// How far back it looks.
+    pub fn reach(&self) -> Duration {
+        match &self.test {
+            Test::Window(w) => w.window,
+            Test::Expr(e) => e.reach,
+        }
+    }
+    /// When it fires, in words.
+    pub fn words(&self) -> String {
+        match &self.test {
+            Test::Window(w) => format!("{} over {}", w.condition.words(), w.window),
+            Test::Expr(e) => e.expr.text.split_whitespace().collect::<Vec<_>>().join(" "),
+        }
+    }
+    /// The number it compares with, if it is one comparison.
+    pub fn threshold(&self) -> Option<f64> {
+        match &self.test {
+            Test::Window(w) => w.condition.threshold(),
+            Test::Expr(e) => e.threshold,
+        }
+    }
+}
+
+/// Rules that are evaluated in order, at one interval.
+#[derive(Debug)]
+pub struct Group {
+    /// Who it is across reloads: file and name.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The file it is in, relative to the alerts folder.
+    pub file: String,
+    /// How often; zero: on every tick.
+    pub interval: Duration,
+    /// Expressions are evaluated that long before the time of the slot.
+    pub query_offset: Duration,
+    /// Alerts, or recorded series, that one rule may have; 0: any number.
+    pub limit: usize,
+    /// Prometheus's own behaviour: what is not in a result is resolved.
+    pub strict: bool,
+    /// In order.
+    pub rules: Vec<GroupRule>,
+}
+
+/// A rule of a group.
+#[derive(Clone, Debug)]
+pub enum GroupRule {
+    /// People are told.
+    Alert(Arc<Rule>),
+    /// The result becomes series.
+    Record(Arc<Recording>),
+}
+
+/// A rule whose result becomes series.
+#[derive(Debug)]
+pub struct Recording {
+    /// The metric's name.
+    pub name: String,
+    /// What is recorded.
+    pub expr: Written,
+    /// Set on every series.
+    pub labels: Labels,
 }
 
 /// When a window is bad.

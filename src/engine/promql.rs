@@ -25,6 +25,8 @@ mod workspace;
 mod evaluate;
 pub mod answer;
 mod query;
+pub mod reads;
+pub mod known;
 
 pub use crate::engine::promql::check::type_of;
 pub use crate::engine::promql::evaluate::ValueRef;

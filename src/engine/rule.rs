@@ -8,10 +8,14 @@
     clippy::indexing_slicing
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::engine::policy::{Aggregate, Condition, Policy, Rule};
+use crate::engine::group::{self, GroupRun};
+use crate::engine::policy::{
+    Aggregate, Condition, GroupRule, Policy, Rule, RuleId, Test, WindowTest,
+};
+use crate::engine::promql::reads::reads;
 use crate::engine::series::{SeriesSet, Window};
 use crate::model::labels::SeriesKey;
 
@@ -111,33 +115,99 @@ pub struct Judge {
     pub active: bool,
 }
 
-/// The rules in force, with the series that each of them judges.
+/// A rule over windows, with the series that it judges.
+#[derive(Debug)]
+pub struct WindowRule {
+    /// The rule.
+    pub rule: Arc<Rule>,
+    /// Its series.
+    pub judges: Vec<Judge>,
+}
+
+impl WindowRule {
+    /// The rule's test.
+    pub fn test(&self) -> Option<&WindowTest> {
+        match &self.rule.test {
+            Test::Window(test) => Some(test),
+            Test::Expr(_) => None,
+        }
+    }
+}
+
+/// The rules in force.
 #[derive(Debug, Default)]
 pub struct Book {
-    /// In the policy's order.
-    pub rules: Vec<(Arc<Rule>, Vec<Judge>)>,
+    /// Rules over windows, in the policy's order.
+    pub rules: Vec<WindowRule>,
+    /// Groups of PromQL rules, in the policy's order.
+    pub groups: Vec<GroupRun>,
     by_metric: BTreeMap<String, Vec<usize>>,
+    by_id: BTreeMap<RuleId, Arc<Rule>>,
+    /// Which of `rules` an id is.
+    windows: BTreeMap<RuleId, usize>,
+    /// Group and place of an alerting rule of a group.
+    pub(super) places: BTreeMap<RuleId, (usize, usize)>,
+    /// Group and place of rules that read a metric.
+    readers: BTreeMap<String, Vec<(usize, usize)>>,
+    /// … and of those that may read any metric.
+    read_any: Vec<(usize, usize)>,
+    /// Group and place of rules that must be resolved anew: there are more series than when they were.
+    pub(super) unresolved: BTreeSet<(usize, usize)>,
 }
 
 impl Book {
-    /// The book of a policy over the series so far; `is_active` says whether an alert is.
+    /// The book of a policy over the series so far; `is_active` says whether an alert is. Groups that have not changed
+    /// go on where they were.
     pub fn new(
         policy: &Policy,
         series: &mut SeriesSet,
+        before: Vec<GroupRun>,
         is_active: impl Fn(&Rule, &SeriesKey) -> bool,
     ) -> Self {
-        let mut book = Self::default();
+        let mut book = Self {
+            groups: GroupRun::carry_over(&policy.groups, before),
+            ..Self::default()
+        };
         for rule in &policy.rules {
             book.by_metric
-                .entry(rule.selector.metric.clone())
+                .entry(rule.metric().to_owned())
                 .or_default()
                 .push(book.rules.len());
-            book.rules.push((rule.clone(), Vec::new()));
+            book.by_id.insert(rule.id.clone(), rule.clone());
+            book.windows.insert(rule.id.clone(), book.rules.len());
+            book.rules.push(WindowRule {
+                rule: rule.clone(),
+                judges: Vec::new(),
+            });
+        }
+        for (at, group) in policy.groups.iter().enumerate() {
+            for (place, rule) in group.rules.iter().enumerate() {
+                book.read(rule, (at, place));
+            }
         }
         for number in 0..u32::try_from(series.len()).unwrap_or(u32::MAX) {
             book.enter(series, number, &is_active);
         }
         book
+    }
+
+    /// Enters what a rule of a group reads.
+    fn read(&mut self, rule: &GroupRule, place: (usize, usize)) {
+        if let GroupRule::Alert(rule) = rule {
+            self.by_id.insert(rule.id.clone(), rule.clone());
+            self.places.insert(rule.id.clone(), place);
+        }
+        let settings = group::settings();
+        for read in rule.exprs().flat_map(|e| reads(&e.expr, &settings)) {
+            match read.metric() {
+                Some(metric) => self
+                    .readers
+                    .entry(metric.to_owned())
+                    .or_default()
+                    .push(place),
+                None => self.read_any.push(place),
+            }
+        }
     }
 
     /// Enters a series with every rule that judges it.
@@ -150,25 +220,41 @@ impl Book {
         let Some(key) = series.get(number).map(|s| s.key().clone()) else {
             return;
         };
+        let readers = self.readers.get(key.metric()).into_iter().flatten();
+        self.unresolved
+            .extend(readers.chain(&self.read_any).copied());
         let Some(candidates) = self.by_metric.get(key.metric()) else {
             return;
         };
         for at in candidates {
-            let Some((rule, judges)) = self.rules.get_mut(*at) else {
+            let Some(entry) = self.rules.get_mut(*at) else {
                 continue;
             };
-            if rule.selector.matches(&key) {
-                judges.push(Judge {
+            let Test::Window(test) = &entry.rule.test else {
+                continue;
+            };
+            if test.selector.matches(&key) {
+                entry.judges.push(Judge {
                     series: number,
-                    active: is_active(rule, &key),
+                    active: is_active(&entry.rule, &key),
                 });
-                series.need(number, rule.window);
+                series.need(number, test.window);
             }
         }
     }
 
     /// A rule by its identity.
-    pub fn rule(&self, id: &crate::engine::policy::RuleId) -> Option<&(Arc<Rule>, Vec<Judge>)> {
-        self.rules.iter().find(|(r, _)| r.id == *id)
+    pub fn rule(&self, id: &RuleId) -> Option<&Arc<Rule>> {
+        self.by_id.get(id)
+    }
+
+    /// All alerting rules, by identity.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.by_id.values()
+    }
+
+    /// A rule over windows, with the series that it judges.
+    pub fn window_rule(&self, id: &RuleId) -> Option<&WindowRule> {
+        self.rules.get(*self.windows.get(id)?)
     }
 }

@@ -11,6 +11,8 @@
 
 pub mod chunk;
 pub mod fold;
+mod names;
+mod source;
 
 use std::sync::Arc;
 
@@ -18,8 +20,10 @@ use crate::engine::limits::{
     BOARD_SAMPLES_MAX, BOARD_WINDOW, CHUNK_SAMPLES, PLAIN_SAMPLES_MAX, SERIES_SAMPLES_MAX,
 };
 use crate::engine::policy::Aggregate;
+use crate::engine::promql::source::is_stale;
 use crate::engine::series::chunk::Chunk;
 use crate::engine::series::fold::Fold;
+use crate::engine::series::names::Names;
 use crate::model::labels::SeriesKey;
 use crate::model::time::{Duration, Timestamp};
 
@@ -49,6 +53,10 @@ pub struct Series {
     start: usize,
     /// What the rules that judge it look back.
     horizon: Duration,
+    /// Time of the newest value that is smaller than the one before it, or a later time; ms since the epoch.
+    drop_ms: i64,
+    /// Time of the newest staleness marker, or a later time; ms since the epoch.
+    stale_ms: i64,
 }
 
 /// What a series holds, apart from the series: for an image on disk, or for a reader that must not hold up a tick.
@@ -69,6 +77,8 @@ pub struct SeriesCopy {
 pub struct Window<'a> {
     after_ms: i64,
     upto_ms: i64,
+    /// Whether staleness markers may be in it: they are no samples.
+    stale: bool,
     /// Chunks that reach into it.
     closed: &'a [Arc<Chunk>],
     /// Plain samples in it, all later than those of the chunks.
@@ -86,6 +96,8 @@ impl Series {
             values: Vec::new(),
             start: 0,
             horizon: Duration::ZERO,
+            drop_ms: i64::MIN,
+            stale_ms: i64::MIN,
         }
     }
     /// Who it is.
@@ -136,6 +148,7 @@ impl Series {
         Window {
             after_ms,
             upto_ms,
+            stale: self.stale_ms > after_ms,
             closed,
             times: self.times.get(a..b).unwrap_or(&[]),
             values: self.values.get(a..b).unwrap_or(&[]),
@@ -170,8 +183,23 @@ impl Series {
             self.values.reserve_exact(more);
         }
         match self.times.last() {
-            Some(last) if *last > ts => self.insert(ts, value),
+            Some(last) if *last > ts => {
+                // Which of its neighbours is smaller now, nobody looks.
+                self.drop_ms = self.drop_ms.max(*last);
+                if is_stale(value) {
+                    self.stale_ms = self.stale_ms.max(ts);
+                }
+                self.insert(ts, value);
+            }
             Some(_) | None => {
+                // Beside a NaN, a marker among them, nothing is known.
+                let before = self.values.last();
+                if value.is_nan() || before.is_some_and(|b| b.is_nan() || value < *b) {
+                    self.drop_ms = ts;
+                }
+                if is_stale(value) {
+                    self.stale_ms = ts;
+                }
                 self.times.push(ts);
                 self.values.push(value);
             }
@@ -286,8 +314,19 @@ impl Series {
 }
 
 impl Window<'_> {
-    /// Gives each sample to `take`, in order.
+    /// Gives each sample to `take`, in order; markers are none.
     pub fn each(&self, mut take: impl FnMut(i64, f64)) {
+        if self.stale {
+            return self.each_or_marker(|t, v| {
+                if !is_stale(v) {
+                    take(t, v);
+                }
+            });
+        }
+        self.each_or_marker(take);
+    }
+
+    fn each_or_marker(&self, mut take: impl FnMut(i64, f64)) {
         for chunk in self.closed {
             chunk.each(|t, v| {
                 if t > self.after_ms && t <= self.upto_ms {
@@ -307,8 +346,12 @@ impl Window<'_> {
         values
     }
 
-    /// The aggregate of the values; `None` where there is no sample (or, for `rate`, fewer than two).
+    /// The aggregate of the values; `None` where there is no sample (or, for `rate`, fewer than two), and where the
+    /// series has ended.
     pub fn aggregate(&self, what: Aggregate) -> Option<f64> {
+        if self.stale {
+            return self.aggregate_of_rest(what);
+        }
         match what {
             Aggregate::Last => match self.values.last() {
                 Some(v) => Some(*v),
@@ -337,6 +380,29 @@ impl Window<'_> {
             Aggregate::Max => Some(self.fold().summary?.max),
             Aggregate::Rate => self.fold().rate(),
         }
+    }
+
+    /// The aggregate of what is left without markers; a marker at the end says that the series is gone.
+    fn aggregate_of_rest(&self, what: Aggregate) -> Option<f64> {
+        let (mut times, mut values, mut ended) = (Vec::new(), Vec::new(), true);
+        self.each_or_marker(|t, v| {
+            ended = is_stale(v);
+            if !ended {
+                times.push(t);
+                values.push(v);
+            }
+        });
+        if ended {
+            return None;
+        }
+        Window {
+            stale: false,
+            closed: &[],
+            times: &times,
+            values: &values,
+            ..*self
+        }
+        .aggregate(what)
     }
 
     /// Both at once, as nearly every rule asks for one of them; `None` where there is no sample.
@@ -404,6 +470,9 @@ fn quantile(mut values: Vec<f64>, q: f64) -> Option<f64> {
 #[derive(Debug, Default)]
 pub struct SeriesSet {
     all: Vec<Series>,
+    names: Names,
+    /// No sample at or before this time comes any more, ms since the epoch.
+    settled_ms: i64,
     /// Nothing is dropped yet: nobody knows how far back rules will look.
     pub(super) keep_all: bool,
     /// Samples dropped at [`SERIES_SAMPLES_MAX`].
@@ -418,9 +487,23 @@ impl SeriesSet {
             ..Self::default()
         }
     }
-    /// Takes a new series; its number is the count of those before it.
-    pub fn add(&mut self, key: SeriesKey) {
-        self.all.push(Series::new(key));
+    /// The number of a series; a new one gets the count of those before it. Whether it is new.
+    pub fn number(&mut self, key: &SeriesKey) -> (u32, bool) {
+        if let Some(number) = self.names.find(key, &self.all) {
+            return (number, false);
+        }
+        let number = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        self.names.add(key, number, &self.all);
+        self.all.push(Series::new(key.clone()));
+        (number, true)
+    }
+    /// The numbers of a metric's series, ascending.
+    pub fn of_metric(&self, metric: &str) -> &[u32] {
+        self.names.of_metric(metric)
+    }
+    /// Says that no sample at or before a time will come any more.
+    pub fn settle(&mut self, upto: Timestamp) {
+        self.settled_ms = self.settled_ms.max(upto.ms());
     }
     /// Puts back what a series held, before anything else is filed for it. Samples must ascend.
     pub fn put_back(&mut self, number: u32, copy: SeriesCopy) {
@@ -428,6 +511,8 @@ impl SeriesSet {
             series.closed_count = copy.closed.iter().map(|c| c.count as usize).sum();
             (series.closed, series.times, series.values) = (copy.closed, copy.times, copy.values);
             series.start = 0;
+            let newest = series.times.last().copied().unwrap_or(i64::MIN);
+            (series.drop_ms, series.stale_ms) = (newest, newest);
         }
     }
     /// How many there are.
@@ -452,16 +537,20 @@ impl SeriesSet {
             s.horizon = s.horizon.max(window);
         }
     }
-    /// Files samples that came at that time.
-    pub fn file(&mut self, at: Timestamp, samples: &[Sample]) {
-        for sample in samples {
-            if let Some(series) = self.all.get_mut(sample.series as usize) {
-                // What a sender's fast clock says is no reason to drop what the present is judged by.
-                if !self.keep_all {
-                    series.expire(sample.ts.min(at).ms());
-                }
-                self.shed_total += series.push(sample.ts, sample.value) as u64;
+    /// Whether a series has a sample of that time.
+    pub fn has(&self, number: u32, ts: Timestamp) -> bool {
+        let before = Timestamp::from_ms(ts.ms().saturating_sub(1));
+        self.get(number)
+            .is_some_and(|s| s.newest(before.ms(), ts.ms()).is_some())
+    }
+    /// Files a sample that came at `at`.
+    pub fn file_one(&mut self, number: u32, at: Timestamp, ts: Timestamp, value: f64) {
+        if let Some(series) = self.all.get_mut(number as usize) {
+            // What a sender's fast clock says is no reason to drop what the present is judged by.
+            if !self.keep_all {
+                series.expire(ts.min(at).ms());
             }
+            self.shed_total += series.push(ts, value) as u64;
         }
     }
 }
@@ -474,17 +563,11 @@ mod tests {
 
     fn series(samples: &[(i64, f64)]) -> SeriesSet {
         let mut set = SeriesSet::default();
-        set.add(SeriesKey::new("m", &Labels::new()));
+        set.number(&SeriesKey::new("m", &Labels::new()));
         set.need(0, Duration::from_mins(3));
         for (t, v) in samples {
-            set.file(
-                Timestamp::from_ms(*t * 1_000),
-                &[Sample {
-                    series: 0,
-                    ts: Timestamp::from_ms(*t * 1_000),
-                    value: *v,
-                }],
-            );
+            let at = Timestamp::from_ms(*t * 1_000);
+            set.file_one(0, at, at, *v);
         }
         set
     }
@@ -543,7 +626,7 @@ mod tests {
             windows in prop::collection::vec((0_i64..2_000_000, 0_i64..2_000_000), 4),
         ) {
             let mut set = SeriesSet::default();
-            set.add(SeriesKey::new("m", &Labels::new()));
+            set.number(&SeriesKey::new("m", &Labels::new()));
             set.need(0, Duration::from_hours(24));
             let (mut all, mut now) = (Vec::<(i64, f64)>::new(), 0_i64);
             for (step, late, value) in steps {
@@ -551,14 +634,14 @@ mod tests {
                 let (ts, v) = (if late == 0 { (now - 400_000).max(0) } else { now }, f64::from(value));
                 let at = all.partition_point(|s| s.0 <= ts);
                 all.insert(at, (ts, v));
-                set.file(Timestamp::from_ms(now), &[Sample { series: 0, ts: Timestamp::from_ms(ts), value: v }]);
+                set.file_one(0, Timestamp::from_ms(now), Timestamp::from_ms(ts), v);
             }
             let series = set.get(0).unwrap();
             prop_assert_eq!(series.len(), all.len());
             prop_assert_eq!(series.last().map(|l| (l.0.ms(), l.1)), all.last().copied());
             prop_assert_eq!(all.len() > PLAIN_SAMPLES_MAX, !series.closed.is_empty());
             let mut again = SeriesSet::default();
-            again.add(SeriesKey::new("m", &Labels::new()));
+            again.number(&SeriesKey::new("m", &Labels::new()));
             again.put_back(0, series.copy());
             for (a, b) in windows {
                 let (from, to) = (Timestamp::from_ms(a.min(b)), Timestamp::from_ms(a.max(b)));
@@ -613,6 +696,23 @@ mod tests {
                 return quantile(values, q);
             }
         })
+    }
+
+    #[test]
+    fn a_marker_is_no_sample_and_ends_a_series_until_it_comes_back() {
+        let stale = f64::from_bits(crate::engine::promql::source::STALE_BITS);
+        let mut samples = vec![(10, 1.0), (20, 3.0), (30, stale)];
+        let avg = |samples: &[(i64, f64)]| {
+            let set = series(samples);
+            let window = set
+                .get(0)
+                .unwrap()
+                .window(Timestamp::from_ms(0), Timestamp::from_ms(60_000));
+            (window.aggregate(Aggregate::Avg), window.values().len())
+        };
+        assert_eq!(avg(&samples), (None, 2));
+        samples.push((40, 5.0));
+        assert_eq!(avg(&samples), (Some(3.0), 3));
     }
 
     #[test]

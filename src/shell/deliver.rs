@@ -47,7 +47,7 @@ impl Deliver {
     pub fn carry(&self, effect: Effect) {
         let this = self.clone();
         match effect {
-            Effect::Record(_) => {}
+            Effect::Record(_) | Effect::Store(_) => {}
             Effect::Page(page, attempt) => drop(tokio::spawn(async move {
                 let verdict = this.page(&page).await;
                 match &verdict {

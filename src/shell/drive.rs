@@ -29,6 +29,7 @@ use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::Clock;
 use crate::shell::drive::follow::Follow;
 use crate::shell::drive::imager::Imager;
+use crate::shell::drive::sampler::Submit;
 use crate::shell::store::log::Keep;
 use crate::shell::store::{Log, Pos, StoreError, snapshot};
 
@@ -36,6 +37,8 @@ use crate::shell::store::{Log, Pos, StoreError, snapshot};
 pub const KIND_ENTRY: u8 = 1;
 /// Record kind of a batch of samples.
 pub const KIND_SAMPLES: u8 = 2;
+/// Record kind of a batch of samples that the engine made.
+pub const KIND_OWN_SAMPLES: u8 = 3;
 /// Version of the state in snapshots; another one is passed over and the whole log is folded.
 pub const STATE_VERSION: u32 = 1;
 /// Entries between two snapshots: the most that a restart folds.
@@ -130,7 +133,7 @@ pub struct Pushed {
 #[derive(Clone)]
 pub struct Handle {
     pub(super) engine: Sender<Message>,
-    pub(super) sampler: SyncSender<sampler::Submit>,
+    pub(super) sampler: SyncSender<Submit>,
     pub(super) entries: broadcast::Sender<(Pos, Arc<Entry>)>,
     /// The folder of the event log.
     pub(super) events: Arc<PathBuf>,
@@ -153,7 +156,10 @@ impl Handle {
         }
         let (reply, answer) = oneshot::channel();
         self.sampler
-            .try_send(sampler::Submit { batch, reply })
+            .try_send(Submit {
+                batch,
+                reply: Some(reply),
+            })
             .map_err(|_| PushFailure::Busy)?;
         answer
             .await
@@ -214,6 +220,8 @@ pub struct Drive {
     pub(super) entries: broadcast::Sender<(Pos, Arc<Entry>)>,
     pub(super) durable: Arc<AtomicU64>,
     pub(super) status: Arc<Status>,
+    /// Takes samples of our own.
+    pub(super) sampler: SyncSender<Submit>,
     /// Takes effects that may leave.
     pub(super) carry: Box<dyn FnMut(Effect) + Send>,
     /// Entries that are not durable yet, oldest first.
@@ -352,8 +360,20 @@ impl Drive {
         while let Some(effect) = self.engine.next_effect() {
             match effect {
                 Effect::Record(entry) => self.pending.push(entry),
+                Effect::Store(batch) => self.store(*batch),
                 Effect::Page(..) | Effect::Start(_) | Effect::Adopt(_) => self.behind.push(effect),
             }
+        }
+    }
+
+    /// Hands samples of our own to the sample log. Those that it has no room for are missing after a restart, no more.
+    fn store(&mut self, batch: Batch) {
+        if self
+            .sampler
+            .try_send(Submit { batch, reply: None })
+            .is_err()
+        {
+            tracing::warn!("Recorded samples not stored: the sample log is behind.");
         }
     }
 

@@ -528,7 +528,7 @@ mod tests {
                 .rules
                 .iter()
                 .filter(|r| r.file != "ops")
-                .map(|r| r.selector.metric.clone())
+                .map(|r| r.metric().to_owned())
                 .collect::<Vec<_>>()
         };
         assert_eq!(metrics(&loader.load().unwrap()), ["a", "b"]);

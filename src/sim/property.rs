@@ -83,7 +83,7 @@ fn a_policy(dice: &mut Dice, scale: u64) -> Arc<Policy> {
             Missing::Fire,
         ]);
         r.silence_window = *dice.one(&[None, Some(Duration::from_secs(15 * scale))]);
-        r.resolve = dice.one(&[None, Some(rules::below(50.0))]).clone();
+        rules::window(&mut r).resolve = dice.one(&[None, Some(rules::below(50.0))]).clone();
         r.notify = dice
             .one(&[vec!["oncall"], vec!["oncall", "pager"], vec![]])
             .iter()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::policy::{
-    Aggregate, Compare, Condition, Heal, Missing, Policy, Rule, RuleId, Step,
+    Aggregate, Compare, Condition, Heal, Missing, Policy, Rule, RuleId, Step, Test, WindowTest,
 };
 use crate::model::labels::Labels;
 use crate::model::time::Duration;
@@ -15,10 +15,12 @@ pub fn rule(name: &str, selector: &str, window: u64, threshold: f64) -> Rule {
         id: RuleId::new("test.yml", name, &Labels::new()),
         name: name.to_owned(),
         file: "test.yml".to_owned(),
-        selector: selector.parse().unwrap(),
-        window: S(window),
-        condition: above(threshold),
-        resolve: None,
+        test: Test::Window(WindowTest {
+            selector: selector.parse().unwrap(),
+            window: S(window),
+            condition: above(threshold),
+            resolve: None,
+        }),
         for_: Duration::ZERO,
         keep_firing_for: Duration::ZERO,
         missing: Missing::Hold,
@@ -28,6 +30,14 @@ pub fn rule(name: &str, selector: &str, window: u64, threshold: f64) -> Rule {
         notify: vec!["oncall".to_owned()],
         silence_window: None,
         heal: None,
+    }
+}
+
+/// The test of a rule over windows.
+pub fn window(rule: &mut Rule) -> &mut WindowTest {
+    match &mut rule.test {
+        Test::Window(test) => test,
+        Test::Expr(_) => panic!("{} is no rule over windows", rule.name),
     }
 }
 
@@ -73,6 +83,7 @@ pub fn heal(scripts: &[&str]) -> Heal {
 pub fn policy(rules: Vec<Rule>) -> Policy {
     Policy {
         rules: rules.into_iter().map(Arc::new).collect(),
+        groups: Vec::new(),
         fallback: [("oncall".to_owned(), "manager".to_owned())].into(),
         default_receiver: None,
         broken: Vec::new(),
@@ -106,22 +117,22 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
             "window" => r.silence_window = Some(S(60)),
             "resolve_missing" => r.missing = Missing::Resolve,
             "fire_missing" => r.missing = Missing::Fire,
-            "hysteresis" => r.resolve = Some(below(500.0)),
-            "hysteresis_overlap" => r.resolve = Some(below(2000.0)),
+            "hysteresis" => window(&mut r).resolve = Some(below(500.0)),
+            "hysteresis_overlap" => window(&mut r).resolve = Some(below(2000.0)),
             "keep" => r.keep_firing_for = S(30),
-            "east" => r.selector = "county_api_ms{region=\"east\"}".parse().unwrap(),
+            "east" => window(&mut r).selector = "county_api_ms{region=\"east\"}".parse().unwrap(),
             "fire_for" => {
                 r.missing = Missing::Fire;
                 r.for_ = S(5);
             }
             "rate" => {
-                r.condition = Condition::Threshold {
+                window(&mut r).condition = Condition::Threshold {
                     aggregate: Aggregate::Sum,
                     compare: Compare::Greater,
                     threshold: 1000.0,
                 }
             }
-            "long" => r.window = S(1200),
+            "long" => window(&mut r).window = S(1200),
             "two" => r.notify.push("pager".to_owned()),
             other => return Err(format!("no rule file {other}")),
         }

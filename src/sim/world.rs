@@ -50,6 +50,7 @@ struct SampleRecord {
     at: Timestamp,
     new: Vec<SeriesKey>,
     samples: Vec<Sample>,
+    own: Vec<Sample>,
 }
 
 /// Records between two images of the windows; an image is taken in two slices, a record apart.
@@ -250,6 +251,7 @@ impl World {
             at: admitted.at,
             new: admitted.new.clone(),
             samples: admitted.samples.clone(),
+            own: Vec::new(),
         });
         self.give(Input::Samples(admitted));
         self.take_image();
@@ -315,10 +317,28 @@ impl World {
             match effect {
                 Effect::Record(entry) => self.record(&entry),
                 Effect::Page(page, attempt) => self.deliver(*page, attempt),
+                Effect::Store(batch) => self.store(&batch),
                 Effect::Start(run) => self.start(*run),
                 Effect::Adopt(run) => self.adopt(*run),
             }
         }
+    }
+
+    fn store(&mut self, batch: &Batch) {
+        let mut admitted = Admitted::default();
+        let refused = self.intake.admit(self.now, batch, &mut admitted);
+        if !refused.is_empty() {
+            self.faults
+                .push(format!("own samples refused: {refused:?}"));
+        }
+        self.samples.push(SampleRecord {
+            at: admitted.at,
+            new: admitted.new.clone(),
+            samples: Vec::new(),
+            own: admitted.samples.clone(),
+        });
+        admitted.own = std::mem::take(&mut admitted.samples);
+        self.engine.handle(self.now, Input::Samples(admitted));
     }
 
     fn record(&mut self, entry: &Entry) {
@@ -409,6 +429,7 @@ impl World {
                 at: record.at,
                 new,
                 samples: record.samples.iter().filter(unknown).copied().collect(),
+                own: record.own.clone(),
                 ids: Vec::new(),
             });
         }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use ops::journal::samples::{Keys, decode};
 use ops::model::labels::SeriesKey;
-use ops::shell::drive::KIND_SAMPLES;
 use ops::shell::drive::start::Start;
+use ops::shell::drive::{KIND_OWN_SAMPLES, KIND_SAMPLES};
 use ops::shell::store::Pos;
 use ops::shell::store::replay::replay;
 
@@ -127,7 +127,7 @@ fn logged(dir: &Path) -> BTreeMap<u64, usize> {
     let mut keys: Keys<SeriesKey> = Keys::default();
     let mut found = BTreeMap::new();
     let report = replay(&dir.join("data/samples"), Pos::new(1), &mut |record| {
-        assert_eq!(record.kind, KIND_SAMPLES);
+        assert!([KIND_SAMPLES, KIND_OWN_SAMPLES].contains(&record.kind));
         let batch = decode(
             record.payload,
             record.segment_no,

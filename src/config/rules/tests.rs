@@ -58,6 +58,13 @@ fn check(text: &str, expected: Expect) {
     expected.assert_eq(&told.join("\n"));
 }
 
+fn test(rule: &Rule) -> &WindowTest {
+    match &rule.test {
+        Test::Window(test) => test,
+        Test::Expr(_) => panic!("{} is no rule over windows", rule.name),
+    }
+}
+
 #[test]
 fn the_manuals_examples_are_rules() {
     let (rules, problems) = read_rules(&file(MANUAL));
@@ -65,11 +72,11 @@ fn the_manuals_examples_are_rules() {
     let names: Vec<&str> = rules.iter().map(|r| r.name.as_str()).collect();
     assert_eq!(names, ["county", "county_2"]);
     assert_eq!(rules[0].id.0, "county.yml/county");
-    assert_eq!(rules[0].window, Duration::from_mins(3));
+    assert_eq!(test(&rules[0]).window, Duration::from_mins(3));
     let heal = rules[0].heal.as_ref().unwrap();
     assert_eq!(heal.steps[0].script, "scripts/rollback_docket_rule.sh");
     assert_eq!((heal.limit, heal.group.as_str()), (3, "county"));
-    let Condition::Guard { reads, .. } = &rules[1].condition else {
+    let Condition::Guard { reads, .. } = &test(&rules[1]).condition else {
         panic!()
     };
     assert_eq!(reads, &[Aggregate::Avg, Aggregate::Count]);
@@ -81,8 +88,13 @@ fn every_field_arrives() {
     assert_eq!(problems, []);
     let rule = &rules[0];
     let told = [
-        format!("{} | {} | {:?}", rule.id.0, rule.selector, rule.missing),
-        format!("{:?} until {:?}", rule.condition, rule.resolve),
+        format!(
+            "{} | {} | {:?}",
+            rule.id.0,
+            test(rule).selector,
+            rule.missing
+        ),
+        format!("{:?} until {:?}", test(rule).condition, test(rule).resolve),
         format!(
             "for {}, keep {}, silence {:?}",
             rule.for_, rule.keep_firing_for, rule.silence_window

@@ -7,11 +7,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::oneshot;
 
 use crate::engine::intake::{Admitted, Batch, Intake, Refusal};
+use crate::engine::series::Sample as Filed;
 use crate::journal::samples::{Encoder, Sample};
 use crate::model::labels::SeriesKey;
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::Clock;
-use crate::shell::drive::{KIND_SAMPLES, Message, PushFailure, Pushed, Status};
+use crate::shell::drive::{KIND_OWN_SAMPLES, KIND_SAMPLES, Message, PushFailure, Pushed, Status};
 use crate::shell::store::log::Keep;
 use crate::shell::store::{Log, Pos, StoreError};
 
@@ -26,8 +27,8 @@ const RECORD_SAMPLES_MAX: usize = 200_000;
 pub struct Submit {
     /// The batch.
     pub batch: Batch,
-    /// The acknowledgement.
-    pub reply: oneshot::Sender<Result<Pushed, PushFailure>>,
+    /// The acknowledgement; `None`: the engine made these samples and has filed them.
+    pub reply: Option<oneshot::Sender<Result<Pushed, PushFailure>>>,
 }
 
 /// The sample log's thread.
@@ -125,6 +126,7 @@ impl Sampler {
         waiting: &mut Vec<Waiting>,
     ) {
         let before = self.intake.repeated_total;
+        let from = group.samples.len();
         let refused = self.intake.admit(now, &submit.batch, group);
         let accepted = submit.batch.items.len() - refused.len();
         self.status
@@ -138,15 +140,37 @@ impl Sampler {
             };
             self.status.refused_total[slot].fetch_add(1, Ordering::Relaxed);
         }
-        waiting.push((submit.reply, Pushed { accepted, refused }));
+        match submit.reply {
+            Some(reply) => waiting.push((reply, Pushed { accepted, refused })),
+            None => group.own.extend(group.samples.drain(from..)),
+        }
     }
 
     fn write(&mut self, group: &Admitted) -> Result<Pos, StoreError> {
-        if group.samples.is_empty() {
+        let parts = [
+            (KIND_SAMPLES, &group.samples, &group.ids[..]),
+            (KIND_OWN_SAMPLES, &group.own, &[]),
+        ];
+        for (kind, samples, ids) in parts.into_iter().filter(|(_, s, _)| !s.is_empty()) {
+            self.append(kind, group.at, samples, ids)?;
+        }
+        if group.samples.is_empty() && group.own.is_empty() {
             return Ok(self.log.tail());
         }
-        let samples: Vec<Sample> = group
-            .samples
+        match self.sync_every {
+            None => self.log.commit(),
+            Some(_) => self.log.write(),
+        }
+    }
+
+    fn append(
+        &mut self,
+        kind: u8,
+        at: Timestamp,
+        samples: &[Filed],
+        ids: &[u128],
+    ) -> Result<(), StoreError> {
+        let samples: Vec<Sample> = samples
             .iter()
             .map(|s| Sample {
                 series: s.series,
@@ -155,23 +179,17 @@ impl Sampler {
             })
             .collect();
         let mut payload = Vec::new();
-        let segment = self
-            .log
-            .reserve(64 + group.ids.len() * 16 + samples.len() * 24)?;
+        let segment = self.log.reserve(64 + ids.len() * 16 + samples.len() * 24)?;
         let intake = &self.intake;
         self.encoder.encode(
             segment,
-            group.at,
-            &group.ids,
+            at,
+            ids,
             &samples,
             |n| intake.key(n).map_or(&[][..], SeriesKey::bytes),
             &mut payload,
         );
-        self.log.append(KIND_SAMPLES, &payload)?;
-        match self.sync_every {
-            None => self.log.commit(),
-            Some(_) => self.log.write(),
-        }
+        self.log.append(kind, &payload).map(|_| ())
     }
 
     /// Syncs what was acknowledged already.

@@ -20,7 +20,9 @@ use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::{Clock, wall};
 use crate::shell::drive::imager::Imager;
 use crate::shell::drive::sampler::{QUEUED_BATCHES_MAX, Sampler};
-use crate::shell::drive::{Drive, Handle, KIND_ENTRY, KIND_SAMPLES, STATE_VERSION, Status};
+use crate::shell::drive::{
+    Drive, Handle, KIND_ENTRY, KIND_OWN_SAMPLES, KIND_SAMPLES, STATE_VERSION, Status,
+};
 use crate::shell::store::log::{Options, SegLog};
 use crate::shell::store::replay::{replay, segment_start, written_since};
 use crate::shell::store::{Log, Pos, StoreError, snapshot, windows};
@@ -100,7 +102,7 @@ impl Start<'_> {
         let durable = Arc::new(AtomicU64::new(event_log.durable().number()));
         let handle = Handle {
             engine: to_engine.clone(),
-            sampler: to_sampler,
+            sampler: to_sampler.clone(),
             entries: entries.clone(),
             events: Arc::new(events),
             durable: durable.clone(),
@@ -118,6 +120,7 @@ impl Start<'_> {
             entries,
             durable,
             status: status.clone(),
+            sampler: to_sampler,
             carry: Box::new(|_| {}),
             pending: Vec::new(),
             behind: Vec::new(),
@@ -272,7 +275,7 @@ fn refile_log(
     let mut refiled = Refiled::default();
     let mut keys: Keys<Option<u32>> = Keys::default();
     let report = replay(dir, remembered, &mut |record| {
-        if record.kind != KIND_SAMPLES {
+        if !matches!(record.kind, KIND_SAMPLES | KIND_OWN_SAMPLES) {
             return;
         }
         if record.pos < from {
@@ -309,10 +312,12 @@ fn refile_log(
             samples.collect()
         };
         refiled.samples += samples.len() as u64;
+        let own = record.kind == KIND_OWN_SAMPLES;
         engine.refile(Admitted {
             at: batch.at,
             new,
-            samples,
+            own: if own { samples.clone() } else { Vec::new() },
+            samples: if own { Vec::new() } else { samples },
             ids: Vec::new(),
         });
     })?;

@@ -1,0 +1,87 @@
+//! `ALERTS` and `ALERTS_FOR_STATE`: active alerts as series, as Prometheus writes them, so that rules and boards can
+//! read them. Written when an alert's phase changes, and now and then, so that it is not taken for gone.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::engine::Engine;
+use crate::engine::event::{AlertKey, Event};
+use crate::engine::limits::ALERTS_EVERY;
+use crate::engine::promql::source::STALE_BITS;
+use crate::engine::state::Alert;
+use crate::model::labels::SeriesKey;
+use crate::model::time::Timestamp;
+
+/// What was written of active alerts.
+#[derive(Debug, Default)]
+pub(super) struct Echo {
+    /// The two series of each alert that was active.
+    written: BTreeMap<AlertKey, [SeriesKey; 2]>,
+    /// When all of them were written.
+    at: Timestamp,
+}
+
+impl Engine {
+    /// Writes what the edges of this tick have changed, or everything if it is time.
+    pub(super) fn echo_alerts(&mut self) {
+        let all = self.now.since(self.echo.at) >= ALERTS_EVERY;
+        let keys: BTreeSet<AlertKey> = if all {
+            self.echo.at = self.now;
+            let active = self.state.alerts.keys();
+            active.chain(self.echo.written.keys()).cloned().collect()
+        } else {
+            self.events.iter().filter_map(edge).cloned().collect()
+        };
+        if keys.is_empty() {
+            return;
+        }
+        let mut book = std::mem::take(&mut self.book);
+        for key in keys {
+            let next = self.state.alerts.get(&key).map(|a| (series(a), a.since));
+            let last = match &next {
+                Some((series, _)) => self.echo.written.insert(key, series.clone()),
+                None => self.echo.written.remove(&key),
+            };
+            let stays = |gone: &SeriesKey| next.as_ref().is_some_and(|(s, _)| s.contains(gone));
+            for gone in last.iter().flatten().filter(|s| !stays(s)) {
+                self.keep(&mut book, gone, self.now, f64::from_bits(STALE_BITS));
+            }
+            if let Some(([alerts, for_state], since)) = &next {
+                self.keep(&mut book, alerts, self.now, 1.0);
+                let seconds = since.ms().div_euclid(1_000) as f64;
+                self.keep(&mut book, for_state, self.now, seconds);
+            }
+        }
+        self.book = book;
+    }
+}
+
+/// The alert whose phase an event changes.
+fn edge(event: &Event) -> Option<&AlertKey> {
+    match event {
+        Event::AlertBegan { key, .. }
+        | Event::AlertCalmed { key }
+        | Event::AlertFired { key, .. }
+        | Event::AlertResolved { key, .. } => Some(key),
+        _ => None,
+    }
+}
+
+fn series(alert: &Alert) -> [SeriesKey; 2] {
+    let state = if alert.is_firing() {
+        "firing"
+    } else {
+        "pending"
+    };
+    let with_state = alert.labels.clone().with("alertstate", state);
+    [
+        SeriesKey::new("ALERTS", &with_state),
+        SeriesKey::new("ALERTS_FOR_STATE", &alert.labels),
+    ]
+}

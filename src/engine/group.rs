@@ -1,0 +1,450 @@
+//! Groups of PromQL rules: when one is due, its expressions are evaluated in order; a recording rule's result becomes
+//! series that the next rule already sees, an alerting rule's result becomes edges.
+//!
+//! What is not in a result was fine, or was not seen. [`known`](crate::engine::promql::known) tells the two apart: only
+//! the first is a recovery. An expression that fails changes nothing: its alerts stay as they are, and the failure is
+//! shown until it is over.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::engine::Engine;
+use crate::engine::event::AlertKey;
+use crate::engine::policy::{ExprTest, Group, GroupRule, Recording, Rule, RuleId, Test, Written};
+use crate::engine::promql::ast::Expr;
+use crate::engine::promql::known::unfiltered;
+use crate::engine::promql::reads::reads;
+use crate::engine::promql::settings::Settings;
+use crate::engine::promql::source::{STALE_BITS, Source};
+use crate::engine::promql::{Plan, ValueRef, Workspace};
+use crate::engine::rule::{Book, Judged};
+use crate::engine::template;
+use crate::model::labels::{Labels, SeriesKey};
+use crate::model::time::{Duration, Timestamp};
+
+/// A group in force.
+#[derive(Debug)]
+pub struct GroupRun {
+    /// The group.
+    pub group: Arc<Group>,
+    /// The slot that was evaluated last.
+    pub slot: Option<Timestamp>,
+    /// Its rules, in order.
+    pub rules: Vec<RuleRun>,
+}
+
+/// A rule of a group in force.
+#[derive(Debug, Default)]
+pub struct RuleRun {
+    /// Why the last evaluation failed.
+    pub error: Option<String>,
+    /// Since when evaluations fail.
+    pub failing_since: Option<Timestamp>,
+    /// Since when its selectors find no series at all.
+    pub blind_since: Option<Timestamp>,
+    /// The values of the last evaluation, by alert.
+    pub values: BTreeMap<String, f64>,
+    main: Option<Resolved>,
+    /// The expression without its filters, once it was needed.
+    known: Option<Resolved>,
+    /// The easier condition to clear.
+    resolve: Option<Resolved>,
+    /// The series that were recorded last.
+    recorded: BTreeSet<u32>,
+}
+
+/// A plan, with room of its own if it keeps anything.
+#[derive(Debug)]
+struct Resolved {
+    plan: Plan,
+    room: Option<Box<Workspace>>,
+}
+
+impl GroupRun {
+    /// The groups of a new policy. A group of the same name goes on at its slot, a rule of it with the same text keeps
+    /// what was worked out for it.
+    pub fn carry_over(groups: &[Arc<Group>], before: Vec<GroupRun>) -> Vec<GroupRun> {
+        let mut before: BTreeMap<String, GroupRun> = before
+            .into_iter()
+            .map(|g| (g.group.id.clone(), g))
+            .collect();
+        let next = groups.iter().map(|group| {
+            let old = before.remove(&group.id);
+            let slot = old.as_ref().and_then(|o| o.slot);
+            let mut kept: Vec<(GroupRule, RuleRun)> = old
+                .map(|o| o.group.rules.iter().cloned().zip(o.rules).collect())
+                .unwrap_or_default();
+            let rules = group.rules.iter().map(|rule| {
+                let same = kept.iter().position(|(k, _)| is_same(k, rule));
+                same.map_or_else(RuleRun::default, |at| kept.swap_remove(at).1)
+            });
+            GroupRun {
+                slot,
+                rules: rules.collect(),
+                group: group.clone(),
+            }
+        });
+        next.collect()
+    }
+
+    /// The slot that is due: the last one, unless it was evaluated.
+    fn due(&self, now: Timestamp) -> Option<Timestamp> {
+        let interval = self.group.interval;
+        let slot = if interval.is_zero() {
+            now
+        } else {
+            // Groups of one interval are spread over it, each always at the same place.
+            let place = Duration::from_ms(
+                xxh3_64(self.group.id.as_bytes()) % interval.ms() / 1_000 * 1_000,
+            );
+            (now - place).aligned(interval) + place
+        };
+        self.slot.is_none_or(|last| slot > last).then_some(slot)
+    }
+}
+
+/// Whether two rules are one: what was worked out for the first still holds for the second.
+fn is_same(a: &GroupRule, b: &GroupRule) -> bool {
+    match (a, b) {
+        (GroupRule::Record(a), GroupRule::Record(b)) => {
+            (&a.name, &a.labels, &a.expr.text) == (&b.name, &b.labels, &b.expr.text)
+        }
+        (GroupRule::Alert(a), GroupRule::Alert(b)) => a.id == b.id && texts(a).eq(&texts(b)),
+        (GroupRule::Alert(_), GroupRule::Record(_))
+        | (GroupRule::Record(_), GroupRule::Alert(_)) => false,
+    }
+}
+
+fn texts(rule: &Rule) -> Option<(&str, Option<&str>)> {
+    match &rule.test {
+        Test::Window(_) => None,
+        Test::Expr(t) => Some((&t.expr.text, t.resolve.as_ref().map(|r| r.text.as_str()))),
+    }
+}
+
+impl GroupRule {
+    /// Its expressions.
+    pub fn exprs(&self) -> impl Iterator<Item = &Written> {
+        let (main, resolve) = match self {
+            GroupRule::Record(r) => (Some(&r.expr), None),
+            GroupRule::Alert(rule) => match &rule.test {
+                Test::Window(_) => (None, None),
+                Test::Expr(t) => (Some(&t.expr), t.resolve.as_ref()),
+            },
+        };
+        main.into_iter().chain(resolve)
+    }
+}
+
+/// Elements of a result: by the text that names the alert, its labels and its value.
+type Elements = BTreeMap<String, (Labels, f64)>;
+
+impl Engine {
+    /// Evaluates the groups that are due.
+    pub(super) fn evaluate_groups(&mut self) {
+        let mut book = std::mem::take(&mut self.book);
+        for at in 0..book.groups.len() {
+            let Some(slot) = book.groups.get(at).and_then(|g| g.due(self.now)) else {
+                continue;
+            };
+            let Some((group, mut rules)) = book.groups.get_mut(at).map(|g| {
+                g.slot = Some(slot);
+                (g.group.clone(), std::mem::take(&mut g.rules))
+            }) else {
+                continue;
+            };
+            for (place, (rule, run)) in group.rules.iter().zip(&mut rules).enumerate() {
+                if book.unresolved.remove(&(at, place)) {
+                    (run.main, run.known, run.resolve) = (None, None, None);
+                }
+                let done = match rule {
+                    GroupRule::Record(r) => self.record(&mut book, r, run, &group, slot),
+                    GroupRule::Alert(r) => self.judge(r, run, &group, slot),
+                };
+                match done {
+                    Ok(()) => (run.error, run.failing_since) = (None, None),
+                    Err(error) => {
+                        run.error = Some(error);
+                        run.failing_since.get_or_insert(self.now);
+                    }
+                }
+            }
+            if let Some(g) = book.groups.get_mut(at) {
+                g.rules = rules;
+            }
+        }
+        self.book = book;
+    }
+
+    /// Evaluates an expression at a slot and gives each element to `take`.
+    fn evaluate(
+        &mut self,
+        resolved: &mut Option<Resolved>,
+        expr: &Arc<Expr>,
+        at: Timestamp,
+        mut take: impl FnMut(&Labels, ValueRef<'_>),
+    ) -> Result<(), String> {
+        let one = match resolved {
+            Some(one) => one,
+            None => {
+                let plan = Plan::new(expr.clone(), &self.series, &self.settings)
+                    .map_err(|e| e.to_string())?;
+                for read in reads(expr, &self.settings) {
+                    for number in self.series.select(&read.matchers) {
+                        self.series.need(number, read.back);
+                    }
+                }
+                let room = plan.keeps().then(Box::default);
+                resolved.insert(Resolved { plan, room })
+            }
+        };
+        let room = match &mut one.room {
+            Some(room) => room,
+            None => &mut self.room,
+        };
+        one.plan
+            .evaluate(at.ms(), &self.series, room)
+            .map_err(|e| e.to_string())?;
+        one.plan.each(room, |labels, value| take(labels, value));
+        Ok(())
+    }
+
+    fn record(
+        &mut self,
+        book: &mut Book,
+        rule: &Recording,
+        run: &mut RuleRun,
+        group: &Group,
+        slot: Timestamp,
+    ) -> Result<(), String> {
+        let at = slot - group.query_offset;
+        let mut results: BTreeMap<SeriesKey, f64> = BTreeMap::new();
+        let (mut twice, mut histograms) = (false, false);
+        self.evaluate(&mut run.main, &rule.expr.expr, at, |labels, value| {
+            let ValueRef::Float(value) = value else {
+                histograms = true;
+                return;
+            };
+            let mut labels = nameless(labels);
+            rule.labels.iter().for_each(|(n, v)| labels.set(n, v));
+            twice |= results
+                .insert(SeriesKey::new(&rule.name, &labels), value)
+                .is_some();
+        })?;
+        if twice {
+            return Err(
+                "vector contains metrics with the same labelset after applying rule labels"
+                    .to_owned(),
+            );
+        }
+        if histograms {
+            return Err("native histograms cannot be recorded yet".to_owned());
+        }
+        if group.limit > 0 && results.len() > group.limit {
+            return Err(format!(
+                "exceeded limit of {} with {} series",
+                group.limit,
+                results.len()
+            ));
+        }
+        let mut recorded = BTreeSet::new();
+        for (key, value) in results {
+            recorded.insert(self.keep(book, &key, at, value));
+        }
+        for gone in run.recorded.difference(&recorded) {
+            if let Some(key) = self.series.get(*gone).map(|s| s.key().clone()) {
+                self.keep(book, &key, at, f64::from_bits(STALE_BITS));
+            }
+        }
+        run.recorded = recorded;
+        Ok(())
+    }
+
+    /// Files a sample of our own: at once, and in the sample log for a restart.
+    pub(super) fn keep(
+        &mut self,
+        book: &mut Book,
+        key: &SeriesKey,
+        at: Timestamp,
+        value: f64,
+    ) -> u32 {
+        let (number, new) = self.series.number(key);
+        if new {
+            self.meet(book, number);
+        }
+        self.series.file_one(number, self.now, at, value);
+        self.own.push(key.bytes(), at, value);
+        number
+    }
+
+    fn judge(
+        &mut self,
+        rule: &Arc<Rule>,
+        run: &mut RuleRun,
+        group: &Group,
+        slot: Timestamp,
+    ) -> Result<(), String> {
+        let Test::Expr(test) = &rule.test else {
+            return Ok(());
+        };
+        let at = slot - group.query_offset;
+        let found = self.elements(&mut run.main, &test.expr.expr, at)?;
+        self.check_twice(rule, &found)?;
+        let over = group.limit > 0 && found.len() > group.limit;
+        let error = format!(
+            "exceeded limit of {} with {} alerts",
+            group.limit,
+            found.len()
+        );
+        if over && group.strict {
+            for (key, labels) in self.active(rule, |_| true) {
+                self.take_edge(rule, key, &labels, Judged::Good(0.0));
+            }
+            return Err(error);
+        }
+        for (series, (labels, value)) in &found {
+            let key = alert_key(rule, series);
+            // Over the limit, those that are there go on, and no more begin: a limit must not end an alert.
+            if over && !self.state.alerts.contains_key(&key) {
+                continue;
+            }
+            self.take_edge(rule, key, labels, Judged::Bad(*value));
+        }
+        let absent = self.active(rule, |series| !found.contains_key(series));
+        if !absent.is_empty() {
+            let judged = self.judge_absent(test, run, group, at, &absent);
+            for ((key, labels), judged) in absent.into_iter().zip(judged) {
+                self.take_edge(rule, key, &labels, judged);
+            }
+        }
+        run.values = found.into_iter().map(|(s, (_, v))| (s, v)).collect();
+        if over { Err(error) } else { Ok(()) }
+    }
+
+    /// What is to be thought of active alerts that are not in the result.
+    fn judge_absent(
+        &mut self,
+        test: &ExprTest,
+        run: &mut RuleRun,
+        group: &Group,
+        at: Timestamp,
+        absent: &[(AlertKey, Labels)],
+    ) -> Vec<Judged> {
+        if group.strict {
+            return vec![Judged::Good(0.0); absent.len()];
+        }
+        // Where the expression without filters fails, it says nothing, as with `absent`.
+        let known = unfiltered(&test.expr.expr).map(Arc::new).and_then(|expr| {
+            let found = self.elements(&mut run.known, &expr, at);
+            found.ok()
+        });
+        let clear = test.resolve.as_ref().map(|r| {
+            self.elements(&mut run.resolve, &r.expr, at)
+                .unwrap_or_default()
+        });
+        let judge = |(key, _): &(AlertKey, Labels)| {
+            let value = match &known {
+                None => 0.0,
+                Some(known) => match known.get(&key.series) {
+                    Some((_, value)) => *value,
+                    None => return Judged::NoData,
+                },
+            };
+            let holds = self.state.alerts.get(key).is_some_and(|a| a.is_firing());
+            match &clear {
+                Some(clear) if holds && !clear.contains_key(&key.series) => Judged::Bad(value),
+                Some(_) | None => Judged::Good(value),
+            }
+        };
+        absent.iter().map(judge).collect()
+    }
+
+    fn elements(
+        &mut self,
+        resolved: &mut Option<Resolved>,
+        expr: &Arc<Expr>,
+        at: Timestamp,
+    ) -> Result<Elements, String> {
+        let mut found = Elements::new();
+        self.evaluate(resolved, expr, at, |labels, value| {
+            let labels = nameless(labels);
+            let value = match value {
+                ValueRef::Float(value) => value,
+                ValueRef::Histogram(h) => h.count(),
+            };
+            found.insert(labels.to_string(), (labels, value));
+        })?;
+        Ok(found)
+    }
+
+    /// Two alerts with the same labels cannot be told apart; then nothing of the evaluation counts.
+    fn check_twice(&self, rule: &Rule, found: &Elements) -> Result<(), String> {
+        if rule.labels.is_empty() || found.len() < 2 {
+            return Ok(());
+        }
+        let mut seen = BTreeSet::new();
+        for (labels, value) in found.values() {
+            if !seen.insert(alert_labels(rule, labels, *value)) {
+                return Err(
+                    "vector contains metrics with the same labelset after applying alert labels"
+                        .to_owned(),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The active alerts of a rule, by what names them.
+    fn active(&self, rule: &Rule, which: impl Fn(&str) -> bool) -> Vec<(AlertKey, Labels)> {
+        let from = alert_key(rule, "");
+        let all = self.state.alerts.range(from..);
+        all.take_while(|(key, _)| key.rule == rule.id)
+            .filter(|(key, _)| which(&key.series))
+            .map(|(key, alert)| (key.clone(), alert.labels.clone()))
+            .collect()
+    }
+}
+
+fn alert_key(rule: &Rule, series: &str) -> AlertKey {
+    AlertKey {
+        rule: rule.id.clone(),
+        series: series.to_owned(),
+    }
+}
+
+/// The labels of an alert: those of what it is about, the rule's own, and its name.
+pub(super) fn alert_labels(rule: &Rule, about: &Labels, value: f64) -> Labels {
+    let mut labels = about.clone();
+    for (name, text) in rule.labels.iter() {
+        labels.set(name, template::expand(text, about, value));
+    }
+    labels.set("alertname", &rule.name);
+    labels
+}
+
+fn nameless(labels: &Labels) -> Labels {
+    labels.iter().filter(|(n, _)| *n != "__name__").collect()
+}
+
+impl Book {
+    /// The value that a rule's last evaluation gave an alert.
+    pub fn value(&self, id: &RuleId, series: &str) -> Option<f64> {
+        let (group, rule) = self.places.get(id)?;
+        let run = self.groups.get(*group)?.rules.get(*rule)?;
+        run.values.get(series).copied()
+    }
+}
+
+/// The settings under which rules are evaluated.
+pub(super) fn settings() -> Settings {
+    Settings::default()
+}

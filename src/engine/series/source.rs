@@ -1,0 +1,130 @@
+//! The windows as PromQL reads them.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use crate::engine::promql::source::{Point, Samples, Scratch, Source, Value, is_stale};
+use crate::engine::series::{Series, SeriesSet};
+use crate::model::labels::{Labels, MatchOp, Matcher};
+use crate::model::time::Timestamp;
+
+/// The label that is the metric's name.
+const NAME: &str = "__name__";
+
+impl Source for SeriesSet {
+    fn select(&self, matchers: &[Matcher]) -> Vec<u32> {
+        let (names, others): (Vec<&Matcher>, Vec<&Matcher>) =
+            matchers.iter().partition(|m| m.name == NAME);
+        let exact = names.iter().find(|m| m.op == MatchOp::Equal);
+        let named = |metric: &str| names.iter().all(|m| m.matches(metric));
+        let mut found: Vec<u32> = match exact {
+            Some(m) if named(&m.value) => self.of_metric(&m.value).to_vec(),
+            Some(_) => Vec::new(),
+            None => {
+                let metrics = self.names.metrics().filter(|(metric, _)| named(metric));
+                metrics
+                    .flat_map(|(_, numbers)| numbers.iter().copied())
+                    .collect()
+            }
+        };
+        if !others.is_empty() {
+            found.retain(|n| {
+                let labels = self.get(*n).map(|s| s.key().labels()).unwrap_or_default();
+                others.iter().all(|m| m.matches(labels.get(&m.name)))
+            });
+        }
+        if exact.is_none() {
+            found.sort_unstable();
+        }
+        found
+    }
+
+    fn labels(&self, series: u32) -> Labels {
+        let Some(key) = self.get(series).map(Series::key) else {
+            return Labels::new();
+        };
+        key.labels().with(NAME, key.metric())
+    }
+
+    fn samples<'a>(
+        &'a self,
+        series: u32,
+        after: i64,
+        upto: i64,
+        scratch: &'a mut Scratch,
+    ) -> Samples<'a> {
+        let Some(series) = self.get(series) else {
+            return Samples::Floats {
+                times: &[],
+                values: &[],
+            };
+        };
+        let window = series.window(Timestamp::from_ms(after), Timestamp::from_ms(upto));
+        if window.closed.is_empty() && series.stale_ms <= after {
+            return Samples::Floats {
+                times: window.times,
+                values: window.values,
+            };
+        }
+        scratch.times.clear();
+        scratch.values.clear();
+        window.each(|t, v| {
+            scratch.times.push(t);
+            scratch.values.push(v);
+        });
+        Samples::Floats {
+            times: &scratch.times,
+            values: &scratch.values,
+        }
+    }
+
+    fn newest(&self, series: u32, after: i64, upto: i64) -> Option<Point> {
+        let (ts, value) = self.get(series)?.newest(after, upto)?;
+        Some(Point {
+            ts,
+            start_ts: None,
+            value: Value::Float(value),
+        })
+    }
+
+    fn newest_float(&self, series: u32, after: i64, upto: i64) -> Option<(i64, f64)> {
+        self.get(series)?
+            .newest(after, upto)
+            .filter(|(_, v)| !is_stale(*v))
+    }
+
+    fn only_floats(&self, _series: u32) -> bool {
+        true
+    }
+
+    fn last_drop(&self, series: u32) -> i64 {
+        self.get(series).map_or(i64::MAX, |s| s.drop_ms)
+    }
+
+    fn settled(&self) -> i64 {
+        self.settled_ms
+    }
+}
+
+impl Series {
+    /// The newest sample in (after, upto], both in milliseconds.
+    pub(super) fn newest(&self, after: i64, upto: i64) -> Option<(i64, f64)> {
+        if let (Some(t), Some(v)) = (self.times.last(), self.values.last())
+            && *t <= upto
+            && self.times.len() > self.start
+        {
+            return (*t > after).then_some((*t, *v));
+        }
+        let window = self.window(Timestamp::from_ms(after), Timestamp::from_ms(upto));
+        if let (Some(t), Some(v)) = (window.times.last(), window.values.last()) {
+            return Some((*t, *v));
+        }
+        let mut last = None;
+        window.each_or_marker(|t, v| last = Some((t, v)));
+        last
+    }
+}
