@@ -14,6 +14,7 @@ pub mod parse;
 mod check;
 pub mod signature;
 pub mod source;
+pub mod series_text;
 pub mod answer;
 
 pub use crate::engine::promql::check::type_of;
