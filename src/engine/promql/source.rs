@@ -73,6 +73,32 @@ pub trait Source {
     ) -> Samples<'a>;
     /// The newest sample in (after, upto].
     fn newest(&self, series: u32, after: i64, upto: i64) -> Option<Point>;
+    /// The newest number in (after, upto] as (time, value): what [`Source::newest`] gives where it is a number that is
+    /// no staleness marker, and `None` for anything else. The path of every threshold rule.
+    fn newest_float(&self, series: u32, after: i64, upto: i64) -> Option<(i64, f64)> {
+        match self.newest(series, after, upto)? {
+            Point {
+                ts,
+                value: Value::Float(value),
+                ..
+            } if !is_stale(value) => Some((ts, value)),
+            Point { .. } => None,
+        }
+    }
+    /// Whether a series has only numbers: no histogram, no start timestamps. `false` costs time, a wrong `true` is wrong.
+    fn only_floats(&self, _series: u32) -> bool {
+        false
+    }
+    /// The time of the newest sample of a series that is smaller than the one before it; `i64::MAX` where that is not
+    /// known. `rate` then need not look for it.
+    fn last_drop(&self, _series: u32) -> i64 {
+        i64::MAX
+    }
+    /// No sample at or before this time will come, change or go any more. What a subquery has computed up to here is
+    /// kept from one tick to the next.
+    fn settled(&self) -> i64 {
+        i64::MIN
+    }
 }
 
 /// The bits of the staleness marker, as Prometheus writes it: a NaN of its own.

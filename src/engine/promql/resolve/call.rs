@@ -1,0 +1,357 @@
+//! Calls: a function and its arguments → a part.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use std::sync::Arc;
+
+use crate::engine::promql::annotate::Origin;
+use crate::engine::promql::ast::{Edges, Expr, Kind, Type};
+use crate::engine::promql::functions::math::Map;
+use crate::engine::promql::functions::{HistogramFn, RangeFn};
+use crate::engine::promql::plan::{Doubts, Input, NONE, OverTime, Scalar, Slot, Slots, What};
+use crate::engine::promql::resolve::{Part, Resolver, bare, unexpected};
+use crate::engine::promql::settings::EvalError;
+use crate::engine::promql::source::Source;
+use crate::model::labels::{Labels, MatchOp, Matcher};
+
+/// Functions whose value depends on the time of the query even if their arguments do not.
+const MOVING: [&str; 12] = [
+    "days_in_month",
+    "day_of_month",
+    "day_of_week",
+    "day_of_year",
+    "hour",
+    "minute",
+    "month",
+    "year",
+    "predict_linear",
+    "time",
+    "timestamp",
+    "start_timestamp",
+];
+
+impl<S: Source> Resolver<'_, S> {
+    pub(super) fn call(
+        &mut self,
+        function: &'static str,
+        args: &[Expr],
+        expr: &Expr,
+    ) -> Result<(Part, bool), EvalError> {
+        match function {
+            "histogram_count" | "histogram_sum" | "histogram_avg" => self.stats += 1,
+            "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => self.whole += 1,
+            _ => {}
+        }
+        let result = self.resolve_call(function, args, expr.span.start);
+        match function {
+            "histogram_count" | "histogram_sum" | "histogram_avg" => self.stats -= 1,
+            "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => self.whole -= 1,
+            _ => {}
+        }
+        result
+    }
+
+    fn resolve_call(
+        &mut self,
+        function: &'static str,
+        args: &[Expr],
+        at: usize,
+    ) -> Result<(Part, bool), EvalError> {
+        let number = |v: f64| Ok((Part::Scalar(Scalar::Number(v)), true));
+        match (function, args) {
+            ("time", _) => Ok((Part::Scalar(Scalar::Time), false)),
+            ("pi", _) => number(std::f64::consts::PI),
+            ("start", _) => Ok((Part::Scalar(Scalar::Start), true)),
+            ("end", _) => Ok((Part::Scalar(Scalar::End), true)),
+            ("range", _) => number(self.frame.range_ms as f64 / 1_000.0),
+            ("step", _) => number(self.frame.step_ms as f64 / 1_000.0),
+            ("scalar", [of]) => {
+                let (of, fixed) = self.vector(bare(of))?;
+                Ok((Part::Scalar(Scalar::Of(of)), fixed))
+            }
+            ("max_of" | "min_of", [a, b]) => {
+                let (a, a_fixed) = self.scalar(a)?;
+                let (b, b_fixed) = self.scalar(b)?;
+                let (a, b) = (Box::new(a), Box::new(b));
+                let scalar = if function == "max_of" {
+                    Scalar::Max(a, b)
+                } else {
+                    Scalar::Min(a, b)
+                };
+                Ok((Part::Scalar(scalar), a_fixed && b_fixed))
+            }
+            ("vector", [of]) => {
+                let (scalar, fixed) = self.scalar(of)?;
+                self.one(What::Lift(scalar), at, fixed)
+            }
+            ("absent", [of]) => {
+                let of = bare(of);
+                let labels = exact_labels(of);
+                let (node, fixed) = self.vector(of)?;
+                let slots = Slots::from([Slot {
+                    labels: Arc::new(labels),
+                    dropped: false,
+                }]);
+                let id = self.push(What::Absent(node), slots, at, fixed)?;
+                Ok((Part::Vector(id), fixed))
+            }
+            ("absent_over_time", [of]) => {
+                let labels = exact_labels(bare(of));
+                let (input, _, fixed) = self.input(of)?;
+                check_edges(&input, function)?;
+                let slots = Slots::from([Slot {
+                    labels: Arc::new(labels),
+                    dropped: true,
+                }]);
+                let what = What::AbsentOverTime(Box::new(input));
+                Ok((Part::Vector(self.push(what, slots, at, fixed)?), fixed))
+            }
+            ("timestamp" | "start_timestamp", [of]) => self.timestamp(function, bare(of), at),
+            ("label_replace", _) => self.label_replace(args, at),
+            ("label_join", _) => self.label_join(args, at),
+            ("sort" | "sort_desc", [of]) => {
+                let (of, fixed) = self.vector(bare(of))?;
+                let descending = function == "sort_desc";
+                let slots = self.slots(of);
+                let id = self.push(What::Sort { of, descending }, slots, at, fixed)?;
+                Ok((Part::Vector(id), fixed))
+            }
+            ("sort_by_label", _) => self.sort_by_label(args, false, at),
+            ("sort_by_label_desc", _) => self.sort_by_label(args, true, at),
+            ("histogram_quantile" | "histogram_quantiles" | "histogram_fraction", _) => {
+                self.classic(function, args, at)
+            }
+            ("info", _) => self.info(args, at),
+            _ => self.by_table(function, args, at),
+        }
+    }
+
+    fn by_table(
+        &mut self,
+        function: &'static str,
+        args: &[Expr],
+        at: usize,
+    ) -> Result<(Part, bool), EvalError> {
+        if let Some(range) = RangeFn::named(function) {
+            return self.over_time(function, range, args, at);
+        }
+        if let (Some(histogram), [of]) = (HistogramFn::named(function), args) {
+            let (of, fixed) = self.vector(bare(of))?;
+            let slots = self.dropping(&self.slots(of));
+            let what = What::OfHistogram {
+                of,
+                function: histogram,
+            };
+            let id = self.push_clashing(what, slots, at, fixed)?;
+            return Ok((Part::Vector(id), fixed));
+        }
+        let Some(map) = Map::named(function) else {
+            return Err(EvalError::bad(format!(
+                "unknown function with name \"{function}\""
+            )));
+        };
+        let Some((of, scalars)) = args.split_first() else {
+            return self.one(What::DateNow(map), at, false);
+        };
+        let (of, mut fixed) = self.vector(bare(of))?;
+        let mut numbers = [Scalar::Number(1.0), Scalar::Number(0.0)];
+        for (number, scalar) in numbers.iter_mut().zip(scalars) {
+            let (scalar, scalar_fixed) = self.scalar(scalar)?;
+            *number = scalar;
+            fixed &= scalar_fixed;
+        }
+        let slots = self.dropping(&self.slots(of));
+        let what = What::Map {
+            of,
+            function: map,
+            args: numbers,
+        };
+        fixed &= !MOVING.contains(&function);
+        Ok((
+            Part::Vector(self.push_clashing(what, slots, at, fixed)?),
+            fixed,
+        ))
+    }
+
+    /// A vector of one value without labels.
+    fn one(&mut self, what: What, at: usize, fixed: bool) -> Result<(Part, bool), EvalError> {
+        let slots = Slots::from([Slot {
+            labels: Arc::new(Labels::new()),
+            dropped: false,
+        }]);
+        Ok((Part::Vector(self.push(what, slots, at, fixed)?), fixed))
+    }
+
+    fn timestamp(
+        &mut self,
+        function: &str,
+        of: &Expr,
+        at: usize,
+    ) -> Result<(Part, bool), EvalError> {
+        let start = function == "start_timestamp";
+        if let Kind::Vector(selector) = &of.kind {
+            let (select, slots) = self.select(selector)?;
+            let slots = self.dropping(&slots);
+            let what = if start {
+                What::StartTimestamp(select)
+            } else {
+                What::Timestamp(select)
+            };
+            let id = self.push_clashing(what, slots, at, false)?;
+            return Ok((Part::Vector(id), false));
+        }
+        let (node, _) = self.vector(of)?;
+        let slots = self.dropping(&self.slots(node));
+        let what = if start {
+            What::Nothing
+        } else {
+            What::TimeOf(node)
+        };
+        let id = self.push_clashing(what, slots, at, false)?;
+        Ok((Part::Vector(id), false))
+    }
+
+    fn over_time(
+        &mut self,
+        name: &'static str,
+        function: RangeFn,
+        args: &[Expr],
+        at: usize,
+    ) -> Result<(Part, bool), EvalError> {
+        let mut window = None;
+        let mut scalars = Vec::new();
+        let mut fixed = !MOVING.contains(&name);
+        for arg in args {
+            let arg = bare(arg);
+            if matches!(arg.kind, Kind::Matrix { .. } | Kind::Subquery { .. }) {
+                let (input, slots, input_fixed) = self.input(arg)?;
+                fixed &= input_fixed;
+                // A subquery's place in the text is lost on the way in Prometheus.
+                let start = match input {
+                    Input::Series { .. } => arg.span.start,
+                    Input::Steps(_) => 0,
+                };
+                window = Some((input, slots, self.origin(start)));
+            } else {
+                match self.part(arg)? {
+                    (Part::Scalar(s), scalar_fixed) => {
+                        scalars.push(s);
+                        fixed &= scalar_fixed;
+                    }
+                    (other, _) => return Err(unexpected(Type::Scalar, &other)),
+                }
+            }
+        }
+        let Some((input, slots, window_from)) = window else {
+            return Err(EvalError::bad(format!(
+                "{name} takes a range vector as its argument"
+            )));
+        };
+        check_edges(&input, name)?;
+        // The place of remarks is that of the first argument, whichever it is.
+        let first = args.first().map(bare);
+        let args_from = match first.map(|f| &f.kind) {
+            Some(Kind::Matrix { .. } | Kind::Subquery { .. }) | None => window_from,
+            Some(_) => Origin {
+                order: window_from.order,
+                at: first.map_or(at, |f| f.span.start) as u32,
+            },
+        };
+        let doubts = match function {
+            RangeFn::Rate | RangeFn::Increase => self.doubts(&slots),
+            _ => None,
+        };
+        let slots = if function.keeps_name() {
+            (slots, None)
+        } else {
+            self.dropping(&slots)
+        };
+        let what = What::OverTime(Box::new(OverTime {
+            function,
+            input,
+            args: scalars,
+            args_from,
+            doubts,
+        }));
+        Ok((
+            Part::Vector(self.push_clashing(what, slots, at, fixed)?),
+            fixed,
+        ))
+    }
+
+    /// Metrics to which `rate` should perhaps not be applied.
+    fn doubts(&self, slots: &Slots) -> Option<Doubts> {
+        let mut metrics: Vec<(String, String)> = Vec::new();
+        let of_slot: Box<[u32]> = slots
+            .iter()
+            .map(|slot| {
+                let name = slot.labels.get("__name__");
+                let kind = slot.labels.get("__type__");
+                let fine = if self.settings.type_and_unit_labels {
+                    matches!(kind, "counter" | "histogram")
+                } else {
+                    ["_total", "_sum", "_count", "_bucket"]
+                        .iter()
+                        .any(|end| name.ends_with(end))
+                };
+                if name.is_empty() || fine {
+                    return NONE;
+                }
+                let known = metrics.iter().position(|(n, k)| n == name && k == kind);
+                known.unwrap_or_else(|| {
+                    metrics.push((name.to_owned(), kind.to_owned()));
+                    metrics.len() - 1
+                }) as u32
+            })
+            .collect();
+        (!metrics.is_empty()).then_some(Doubts { metrics, of_slot })
+    }
+}
+
+fn check_edges(input: &Input, function: &str) -> Result<(), EvalError> {
+    let (modifier, allowed) = match input {
+        Input::Series {
+            edges: Edges::Anchored,
+            ..
+        } => (
+            "anchored",
+            &["changes", "delta", "increase", "rate", "resets"][..],
+        ),
+        Input::Series {
+            edges: Edges::Smoothed,
+            ..
+        } => ("smoothed", &["delta", "increase", "rate"][..]),
+        Input::Series { .. } | Input::Steps(_) => return Ok(()),
+    };
+    if allowed.contains(&function) {
+        return Ok(());
+    }
+    Err(EvalError::execution(format!(
+        "{modifier} modifier can only be used with: {} - not with {function}",
+        allowed.join(", ")
+    )))
+}
+
+/// The labels of which `absent` knows the value: those that one matcher alone says to be equal to something.
+fn exact_labels(expr: &Expr) -> Labels {
+    let matchers: &[Matcher] = match &expr.kind {
+        Kind::Vector(selector) | Kind::Matrix { selector, .. } => &selector.matchers,
+        _ => &[],
+    };
+    let mut labels = Labels::new();
+    let mut seen: Vec<&str> = Vec::new();
+    for m in matchers.iter().filter(|m| m.name != "__name__") {
+        if m.op == MatchOp::Equal && !seen.contains(&m.name.as_str()) {
+            labels.set(m.name.as_str(), m.value.as_str());
+            seen.push(&m.name);
+        } else {
+            labels.set(m.name.as_str(), "");
+        }
+    }
+    labels
+}
