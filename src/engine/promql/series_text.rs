@@ -18,7 +18,8 @@
 use std::sync::Arc;
 
 use crate::engine::promql::literal;
-use crate::engine::promql::source::STALE_BITS;
+use crate::engine::promql::number::shortest;
+use crate::engine::promql::source::{STALE_BITS, Value, is_stale};
 use crate::model::histogram::Histogram;
 use crate::model::labels::Labels;
 
@@ -60,6 +61,16 @@ pub enum Written {
         /// Whether the text says `counter_reset_hint:`.
         hint_written: bool,
     },
+}
+
+impl Written {
+    /// The value of the sample.
+    pub fn value(&self) -> Value {
+        match self {
+            Written::Float(value) => Value::Float(*value),
+            Written::Histogram { value, .. } => Value::Histogram(Arc::clone(value)),
+        }
+    }
 }
 
 /// Why a line is no series.
@@ -140,6 +151,15 @@ pub fn parse_string(text: &str) -> Result<String, SeriesTextError> {
     match text.rest() {
         "" => Ok(string),
         _ => Err(text.error("expected nothing after the string")),
+    }
+}
+
+/// A value in this notation. It reads back, unless buckets of a histogram are very far apart.
+pub fn write(value: &Value) -> String {
+    match value {
+        Value::Float(value) if is_stale(*value) => "stale".to_owned(),
+        Value::Float(value) => shortest(*value),
+        Value::Histogram(histogram) => histogram::written(histogram),
     }
 }
 

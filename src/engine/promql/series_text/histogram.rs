@@ -1,4 +1,4 @@
-//! Native histograms as text: `{{schema:0 count:4 sum:5 buckets:[1 2 1]}}`. Every key may be left out.
+//! Native histograms as text: `{{schema:0 count:4 sum:5 buckets:[1 2 1]}}`. A key that is left out is zero.
 
 #![deny(
     clippy::disallowed_methods,
@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use crate::engine::promql::number::shortest;
 use crate::engine::promql::series_text::{Cursor, Items, SeriesTextError, Written};
 use crate::model::histogram::{Histogram, Parts, ResetHint, Schema};
 
@@ -182,4 +183,63 @@ impl Cursor<'_> {
 fn indexed(first: i64, counts: Vec<f64>) -> Vec<(i32, f64)> {
     let index = |i: i64| i32::try_from(first.saturating_add(i)).unwrap_or(i32::MAX);
     (0..).map(index).zip(counts).collect()
+}
+
+/// Empty buckets between two others that are written out, at most.
+const GAP_MAX: i32 = 1_000;
+
+/// A histogram in this notation, without its empty buckets at the ends.
+pub(super) fn written(histogram: &Histogram) -> String {
+    let mut compact = histogram.clone();
+    compact.compact();
+    let parts = compact.parts();
+    let mut keys: Vec<String> = Vec::new();
+    if parts.schema != Schema::Exponential(0) {
+        keys.push(format!("schema:{}", parts.schema.number()));
+    }
+    for (key, number) in [
+        ("count", parts.count),
+        ("sum", parts.sum),
+        ("z_bucket", parts.zero_count),
+        ("z_bucket_w", parts.zero_threshold),
+    ] {
+        if number != 0.0 {
+            keys.push(format!("{key}:{}", shortest(number)));
+        }
+    }
+    if parts.schema.is_custom() {
+        let bounds: Vec<String> = parts.bounds.iter().map(|b| shortest(*b)).collect();
+        keys.push(format!("custom_values:[{}]", bounds.join(" ")));
+    }
+    match parts.hint {
+        ResetHint::Unknown => {}
+        ResetHint::Reset => keys.push("counter_reset_hint:reset".to_owned()),
+        ResetHint::NotReset => keys.push("counter_reset_hint:not_reset".to_owned()),
+        ResetHint::Gauge => keys.push("counter_reset_hint:gauge".to_owned()),
+    }
+    for (offset, key, side) in [
+        ("offset", "buckets", &parts.positive),
+        ("n_offset", "n_buckets", &parts.negative),
+    ] {
+        let Some((first, _)) = side.first() else {
+            continue;
+        };
+        if *first != 0 {
+            keys.push(format!("{offset}:{first}"));
+        }
+        let mut counts: Vec<String> = Vec::new();
+        let mut next = *first;
+        for (index, count) in side {
+            let gap = index.saturating_sub(next);
+            if gap > GAP_MAX {
+                counts.push(format!("({gap} empty)"));
+            } else {
+                counts.extend((0..gap).map(|_| "0".to_owned()));
+            }
+            counts.push(shortest(*count));
+            next = index.saturating_add(1);
+        }
+        keys.push(format!("{key}:[{}]", counts.join(" ")));
+    }
+    format!("{{{{{}}}}}", keys.join(" "))
 }

@@ -3,7 +3,9 @@
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
-use crate::engine::promql::series_text::{Content, ITEMS_MAX, Written, parse};
+use crate::engine::promql::series_text::{
+    Content, ITEMS_MAX, Written, parse, parse_histogram, parse_number, parse_string, write,
+};
 use crate::engine::promql::source::is_stale;
 
 fn shown(line: &str) -> String {
@@ -202,6 +204,47 @@ fn a_line_is_bounded() {
     let wide = format!("h {{{{schema:8 buckets:[{buckets}]}}}}+{{{{schema:8}}}}x1000");
     let error = parse(&wide).unwrap_err();
     assert!(error.what.contains("too large"), "{error}");
+}
+
+#[test]
+fn what_is_written_reads_back() {
+    for text in [
+        "{{}}",
+        "{{schema:1 count:32.1 sum:-0.3 z_bucket:7.1 z_bucket_w:0.05 offset:-3 buckets:[5.1 0 7] n_offset:-5 n_buckets:[4.1 5]}}",
+        "{{schema:-53 count:3 custom_values:[1 2.5] counter_reset_hint:gauge buckets:[1 2]}}",
+        "stale",
+        "1e+21",
+        "-0.5",
+        "+Inf",
+    ] {
+        let line = parse(&format!("a {text}")).unwrap();
+        let Content::Samples(items) = line.content else {
+            panic!("samples");
+        };
+        let Some(Some(item)) = items.first() else {
+            panic!("one sample");
+        };
+        assert_eq!(write(&item.value()), text);
+    }
+    let far = parse_histogram("{{buckets:[1]}}").unwrap();
+    let mut parts = far.parts();
+    parts.positive.push((2_000, 2.0));
+    let far = crate::model::histogram::Histogram::new(parts).unwrap();
+    assert_eq!(
+        write(&crate::engine::promql::source::Value::Histogram(far.into())),
+        "{{buckets:[1 (1999 empty) 2]}}"
+    );
+}
+
+#[test]
+fn scalars_and_strings_stand_alone() {
+    assert_eq!(parse_number("-0x1f"), Some(-31.0));
+    assert_eq!(parse_number("1e3"), Some(1000.0));
+    assert_eq!(parse_number("1 2"), None);
+    assert_eq!(parse_number("up"), None);
+    assert_eq!(parse_string(r#""a\"b""#).unwrap(), "a\"b");
+    assert_eq!(parse_string("`a`b").unwrap_err().at, 3);
+    assert!(parse_string("a").is_err());
 }
 
 proptest! {
