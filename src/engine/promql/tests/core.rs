@@ -331,5 +331,6 @@ fn classic_histograms() {
         {i="2",q="0.5"} 0.1
         {i="1",q="0.9"} 1
         {i="2",q="0.9"} 0.8200000000000001
-    "#]].assert_eq(&text);
+    "#]]
+    .assert_eq(&text);
 }
