@@ -24,6 +24,7 @@ mod resolve;
 mod workspace;
 mod evaluate;
 pub mod answer;
+pub mod series_text;
 mod query;
 
 pub use crate::engine::promql::check::type_of;
