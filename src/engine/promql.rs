@@ -33,3 +33,6 @@ pub use crate::engine::promql::parse::{Dialect, ParseError, Place, parse};
 pub use crate::engine::promql::plan::Plan;
 pub use crate::engine::promql::query::Query;
 pub use crate::engine::promql::workspace::Workspace;
+
+#[cfg(test)]
+mod tests;
