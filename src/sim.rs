@@ -9,6 +9,7 @@
 )]
 
 pub mod outside;
+pub mod promqltest;
 pub mod scenario;
 pub mod world;
 

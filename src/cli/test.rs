@@ -1,4 +1,5 @@
-//! `ops test FILE…`: plays scenario files in virtual time, with the user's own rules, and compares the transcript.
+//! `ops test FILE…`: plays scenario files in virtual time, with the user's own rules, and compares the transcript;
+//! plays conformance scripts of PromQL (`.test`) and compares what they evaluate to.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use crate::config::{SourceFile, read_rules};
 use crate::engine::policy::Policy;
 use crate::model::written::Severity;
+use crate::sim::promqltest;
 use crate::sim::scenario::Scenario;
 
 /// Plays each file; exit code 1 if a transcript differs or a file cannot be played.
@@ -14,7 +16,13 @@ pub fn run(files: &[PathBuf]) -> ExitCode {
     let update = std::env::var("UPDATE_EXPECT").is_ok_and(|v| v == "1");
     let (mut passed, mut failed) = (0, 0);
     for file in files {
-        match play(file, update) {
+        let is_script = file.extension().is_some_and(|e| e == "test");
+        let played = if is_script {
+            play_script(file)
+        } else {
+            play(file, update)
+        };
+        match played {
             Ok(()) => {
                 passed += 1;
                 println!("ok    {}", file.display());
@@ -51,6 +59,25 @@ fn play(file: &Path, update: bool) -> Result<(), String> {
         return Ok(());
     }
     Err(difference(&scenario.expected, &got))
+}
+
+fn play_script(file: &Path) -> Result<(), String> {
+    let text = std::fs::read_to_string(file).map_err(|e| format!("  {e}"))?;
+    let checked = promqltest::play(&text, &promqltest::settings())
+        .map_err(|e| format!("  {}:{e}", file.display()))?;
+    let failed: Vec<String> = checked
+        .iter()
+        .filter(|c| c.difference.is_some())
+        .map(|c| format!("  {}", c.to_string().replace('\n', "\n  ")))
+        .collect();
+    match failed.len() {
+        0 => Ok(()),
+        n => Err(format!(
+            "{}\n  {n} of {} evaluations differ",
+            failed.join("\n"),
+            checked.len()
+        )),
+    }
 }
 
 /// The policy of rule files named from the scenario's folder.

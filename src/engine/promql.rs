@@ -24,6 +24,7 @@ mod resolve;
 mod workspace;
 mod evaluate;
 pub mod answer;
+pub mod series_text;
 mod query;
 pub mod reads;
 pub mod known;
@@ -34,3 +35,6 @@ pub use crate::engine::promql::parse::{Dialect, ParseError, Place, parse};
 pub use crate::engine::promql::plan::Plan;
 pub use crate::engine::promql::query::Query;
 pub use crate::engine::promql::workspace::Workspace;
+
+#[cfg(test)]
+mod tests;

@@ -288,8 +288,6 @@ pub(super) struct Classic {
     pub native_out: Box<[u32]>,
     /// Places of the vector and of each scalar.
     pub of_from: Origin,
-    /// The place that remarks on a native histogram have.
-    pub native_from: Origin,
     /// Place of each scalar.
     pub args_from: Vec<Origin>,
     /// Metric's name of each classic histogram, for remarks.

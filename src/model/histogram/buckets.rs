@@ -46,20 +46,25 @@ impl Histogram {
     /// overlap the zero bucket are cut at its edge.
     pub fn buckets(&self) -> impl DoubleEndedIterator<Item = Bucket> + '_ {
         let threshold = self.zero_threshold();
-        self.whole_buckets().map(move |mut bucket| {
-            if bucket.lower > 0.0 && bucket.lower < threshold {
-                bucket.lower = threshold;
-            }
-            if bucket.upper < 0.0 && bucket.upper > -threshold {
-                bucket.upper = -threshold;
-            }
-            bucket
-        })
+        self.around_zero(self.zero_count() > 0.0)
+            .map(move |mut bucket| {
+                if bucket.lower > 0.0 && bucket.lower < threshold {
+                    bucket.lower = threshold;
+                }
+                if bucket.upper < 0.0 && bucket.upper > -threshold {
+                    bucket.upper = -threshold;
+                }
+                bucket
+            })
     }
 
-    /// As [`Histogram::buckets`], but none is cut.
+    /// As [`Histogram::buckets`], but none is cut, and the zero bucket may hold less than nothing.
     pub fn whole_buckets(&self) -> impl DoubleEndedIterator<Item = Bucket> + '_ {
-        let zero = (self.zero_count() > 0.0).then(|| self.zero_bucket());
+        self.around_zero(self.zero_count() != 0.0)
+    }
+
+    fn around_zero(&self, with_zero: bool) -> impl DoubleEndedIterator<Item = Bucket> + '_ {
+        let zero = with_zero.then(|| self.zero_bucket());
         self.negative_buckets()
             .rev()
             .chain(zero)

@@ -139,11 +139,14 @@ fn not_one(plan: &Plan, binary: &Binary, id: NodeId, (second, first): (usize, us
             .unwrap_or_default()
     };
     let side = if binary.one_is_left { "left" } else { "right" };
+    let mut both = [labels(second), labels(first)];
+    both.sort();
+    let [a, b] = &both;
     EvalError::execution(format!(
         "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
-        shown(&binary.keys.of(&labels(second))),
-        shown(&labels(second)),
-        shown(&labels(first)),
+        shown(&binary.keys.of(a)),
+        shown(a),
+        shown(b),
     ))
 }
 

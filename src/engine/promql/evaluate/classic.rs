@@ -171,14 +171,14 @@ fn natives(
             Asked::Fraction(lower, upper) => {
                 let (value, remark) = h.fraction(lower, upper);
                 if remark.is_some() {
-                    notes.nan_fraction(classic.native_from, metric);
+                    notes.nan_fraction(classic.of_from, metric);
                 }
                 (value, None)
             }
         };
         match remark {
-            Some(Remark::NanResult) => notes.nan_result(classic.native_from, metric),
-            Some(Remark::NanSkew) => notes.nan_skew(classic.native_from, metric),
+            Some(Remark::NanResult) => notes.nan_result(classic.of_from, metric),
+            Some(Remark::NanSkew) => notes.nan_skew(classic.of_from, metric),
             None => {}
         }
         if let Some(to) = classic.native_out.get(turn * slots.len() + slot) {

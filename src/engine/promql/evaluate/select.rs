@@ -154,6 +154,10 @@ fn smooth(
         let before = next.checked_sub(1).and_then(|i| window.pieces.get(i));
         return match (before, window.pieces.get(next)) {
             (_, Some(p)) if p.ts == time => Yield::Histogram(p.histogram.clone()),
+            (Some(a), Some(b)) if a.histogram.is_custom() != b.histogram.is_custom() => {
+                notes.mixed_schemas(from, metric);
+                Yield::Nothing
+            }
             (Some(a), Some(b)) => {
                 let counter = a.histogram.hint() != ResetHint::Gauge
                     || b.histogram.hint() != ResetHint::Gauge;

@@ -101,9 +101,10 @@ impl Split {
     }
 }
 
-/// Count, sum and hint of a histogram.
+/// Count, sum and hint of a histogram, and of which kind it is.
 pub(in crate::engine::promql) fn stats_only(h: &Histogram, hint: ResetHint) -> Histogram {
     let parts = Parts {
+        schema: h.schema(),
         count: h.count(),
         sum: h.sum(),
         hint,

@@ -34,8 +34,11 @@ impl<S: Source> Resolver<'_, S> {
             return Err(EvalError::bad("expected an operator"));
         };
         let at = expr.span.start;
-        let (left, left_fixed) = self.part(lhs)?;
-        let (right, right_fixed) = self.part(rhs)?;
+        let trims = matches!(op, BinaryOp::TrimLower | BinaryOp::TrimUpper);
+        self.whole += usize::from(trims);
+        let sides = self.part(lhs).and_then(|l| Ok((l, self.part(rhs)?)));
+        self.whole -= usize::from(trims);
+        let ((left, left_fixed), (right, right_fixed)) = sides?;
         let fixed = left_fixed && right_fixed;
         let part = match (left, right) {
             (Part::Scalar(a), Part::Scalar(b)) => {
@@ -186,11 +189,8 @@ impl<S: Source> Resolver<'_, S> {
                 &join.right_group,
             )
         };
-        let (fill_many, fill_one) = if one_is_left {
-            (matching.fill_right, matching.fill_left)
-        } else {
-            (matching.fill_left, matching.fill_right)
-        };
+        // Left and right here are many and one, also where the many stand on the right.
+        let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
         let labels = ResultLabels {
             renames: renames(op),
             drops_now: returns_bool && !self.settings.delayed_name_removal,

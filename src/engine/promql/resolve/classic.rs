@@ -33,9 +33,6 @@ impl<S: Source> Resolver<'_, S> {
         let malformed =
             || EvalError::bad(format!("wrong number of arguments in call to {function}"));
         let place = |r: &Self, e: &Expr| r.origin(bare(e).span.start);
-        let native_from = args
-            .first()
-            .map_or_else(|| self.origin(at), |a| place(self, a));
         match function {
             "histogram_quantile" => {
                 let [q, of] = args else {
@@ -47,7 +44,7 @@ impl<S: Source> Resolver<'_, S> {
                     of,
                     ClassicFn::Quantiles(vec![q]),
                     &[None],
-                    (of_from, native_from, vec![q_from]),
+                    (of_from, vec![q_from]),
                     at,
                     q_fixed,
                 )
@@ -63,7 +60,7 @@ impl<S: Source> Resolver<'_, S> {
                     of,
                     ClassicFn::Fraction(lower, upper),
                     &[None],
-                    (of_from, native_from, Vec::new()),
+                    (of_from, Vec::new()),
                     at,
                     lower_fixed && upper_fixed,
                 )
@@ -90,7 +87,7 @@ impl<S: Source> Resolver<'_, S> {
                     of,
                     ClassicFn::Quantiles(scalars),
                     &added,
-                    (of_from, native_from, from),
+                    (of_from, from),
                     at,
                     true,
                 )
@@ -103,7 +100,7 @@ impl<S: Source> Resolver<'_, S> {
         of: &Expr,
         function: ClassicFn,
         added: &[Added],
-        (of_from, native_from, args_from): (Origin, Origin, Vec<Origin>),
+        (of_from, args_from): (Origin, Vec<Origin>),
         at: usize,
         fixed: bool,
     ) -> Result<(Part, bool), EvalError> {
@@ -171,7 +168,6 @@ impl<S: Source> Resolver<'_, S> {
             classic_out: classic_out.into_boxed_slice(),
             native_out: native_out.into_boxed_slice(),
             of_from,
-            native_from,
             args_from,
             metrics,
         }));

@@ -36,18 +36,29 @@ impl<S: Source> Resolver<'_, S> {
         let when = self.info_time(base)?;
         let (of, fixed) = self.vector(base)?;
         let slots = self.slots(of);
-        let default = [Matcher::new(NAME, MatchOp::Equal, DEFAULT)
-            .map_err(|e| EvalError::bad(e.to_string()))?];
         let named: Vec<&Matcher> = matchers.iter().filter(|m| m.name == NAME).collect();
-        let is_info = |name: &str| match (args.get(1), named.is_empty()) {
-            (None, _) => name == DEFAULT,
-            (Some(_), true) => false,
-            (Some(_), false) => named.iter().all(|m| m.matches(name)),
+        let asks = named
+            .iter()
+            .any(|m| matches!(m.op, MatchOp::Equal | MatchOp::Regex));
+        // Who does not name the info metrics means `target_info`; who only says which not, any other.
+        let default = match (asks, named.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some((MatchOp::Equal, DEFAULT)),
+            (false, false) => Some((MatchOp::Regex, ".+_info")),
+        };
+        let default = match default {
+            None => None,
+            Some((op, name)) => {
+                Some(Matcher::new(NAME, op, name).map_err(|e| EvalError::bad(e.to_string()))?)
+            }
         };
         let mut wanted_series = matchers.clone();
-        if named.is_empty() {
-            wanted_series.extend_from_slice(&default);
-        }
+        wanted_series.extend(default);
+        let unnamed = args.len() > 1 && named.is_empty();
+        let is_info = |name: &str| {
+            let mut names = wanted_series.iter().filter(|m| m.name == NAME);
+            !unnamed && names.all(|m| m.matches(name))
+        };
         let ignored: Vec<bool> = slots.iter().map(|s| is_info(s.labels.get(NAME))).collect();
         let (series, labels) = self.info_series(&slots, &ignored, &wanted_series);
 
