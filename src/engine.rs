@@ -211,6 +211,7 @@ impl Engine {
     /// claimed runs are looked for. What the first policy set going in the meantime has left already.
     pub fn resume(&mut self) {
         self.resumed = true;
+        self.recall_alerts();
         let left = std::mem::take(&mut self.left);
         let under_way = |o: &&Outgoing| o.in_flight && !left.contains(&o.page.key);
         for out in self.state.outbox.values().filter(under_way) {
@@ -346,7 +347,7 @@ impl Engine {
         let known = self.state.broken.keys().eq(policy.broken.iter());
         if !first || !known {
             self.emit(Event::PolicyChanged {
-                rules: policy.rules.len(),
+                rules: policy.rule_count(),
                 broken: policy.broken.clone(),
             });
         }

@@ -18,6 +18,7 @@ use crate::engine::series::Series;
 use crate::engine::state::Phase;
 use crate::engine::template;
 use crate::model::labels::{Labels, SeriesKey};
+use crate::model::time::Timestamp;
 
 impl Engine {
     /// Judges every rule on every series it has. All edges of a tick are taken before anything is told.
@@ -65,7 +66,7 @@ impl Engine {
                     series: series.key().to_string(),
                 };
                 let series_labels = series.key().labels();
-                judge.active = self.take_edge(rule, key, &series_labels, judged);
+                judge.active = self.take_edge(rule, key, &series_labels, judged, self.now);
             }
         }
         self.book = book;
@@ -81,13 +82,14 @@ impl Engine {
             .is_some_and(|a| a.is_firing())
     }
 
-    /// One transition of one alert; true if it is active afterwards.
+    /// One transition of one alert, judged for the time `at`; true if it is active afterwards.
     pub(super) fn take_edge(
         &mut self,
         rule: &Rule,
         key: AlertKey,
         series_labels: &Labels,
         judged: Judged,
+        at: Timestamp,
     ) -> bool {
         let Some(alert) = self.state.alerts.get(&key) else {
             let Judged::Bad(value) = judged else {
@@ -115,7 +117,7 @@ impl Engine {
         }
         match (phase, judged) {
             (Phase::Pending, Judged::Bad(value)) => {
-                if self.now.since(since) >= rule.for_ {
+                if at.since(since) >= rule.for_ {
                     self.fire(rule, key, &labels, value);
                 }
                 true
@@ -142,7 +144,7 @@ impl Engine {
                 true
             }
             (Phase::Kept { since }, Judged::Good(value)) => {
-                if self.now.since(since) < rule.keep_firing_for {
+                if at.since(since) < rule.keep_firing_for {
                     return true;
                 }
                 self.emit(Event::AlertResolved {

@@ -28,6 +28,12 @@ pub(super) struct Echo {
 }
 
 impl Engine {
+    /// After replay: what is active was written.
+    pub(super) fn recall_alerts(&mut self) {
+        let active = self.state.alerts.iter();
+        self.echo.written = active.map(|(key, a)| (key.clone(), series(a))).collect();
+    }
+
     /// Writes what the edges of this tick have changed, or everything if it is time.
     pub(super) fn echo_alerts(&mut self) {
         let all = self.now.since(self.echo.at) >= ALERTS_EVERY;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::Engine;
-use crate::engine::event::AlertKey;
+use crate::engine::event::{AlertKey, Cause, Event};
 use crate::engine::policy::{ExprTest, Group, GroupRule, Recording, Rule, RuleId, Test, Written};
 use crate::engine::promql::ast::Expr;
 use crate::engine::promql::known::unfiltered;
@@ -58,6 +58,8 @@ pub struct RuleRun {
     known: Option<Resolved>,
     /// The easier condition to clear.
     resolve: Option<Resolved>,
+    /// Whether the expression was another one before: what it no longer says anything about is over.
+    edited: bool,
     /// The series that were recorded last.
     recorded: BTreeSet<u32>,
 }
@@ -85,7 +87,14 @@ impl GroupRun {
                 .unwrap_or_default();
             let rules = group.rules.iter().map(|rule| {
                 let same = kept.iter().position(|(k, _)| is_same(k, rule));
-                same.map_or_else(RuleRun::default, |at| kept.swap_remove(at).1)
+                if let Some(at) = same {
+                    return kept.swap_remove(at).1;
+                }
+                let known = |id| kept.iter().any(|(k, _)| k.id() == Some(id));
+                RuleRun {
+                    edited: rule.id().is_some_and(known),
+                    ..RuleRun::default()
+                }
             });
             GroupRun {
                 slot,
@@ -132,6 +141,13 @@ fn texts(rule: &Rule) -> Option<(&str, Option<&str>)> {
 }
 
 impl GroupRule {
+    /// Who it is, if people are told.
+    fn id(&self) -> Option<&RuleId> {
+        match self {
+            GroupRule::Alert(rule) => Some(&rule.id),
+            GroupRule::Record(_) => None,
+        }
+    }
     /// Its expressions.
     pub fn exprs(&self) -> impl Iterator<Item = &Written> {
         let (main, resolve) = match self {
@@ -307,7 +323,7 @@ impl Engine {
         );
         if over && group.strict {
             for (key, labels) in self.active(rule, |_| true) {
-                self.take_edge(rule, key, &labels, Judged::Good(0.0));
+                self.take_edge(rule, key, &labels, Judged::Good(0.0), slot);
             }
             return Err(error);
         }
@@ -317,15 +333,20 @@ impl Engine {
             if over && !self.state.alerts.contains_key(&key) {
                 continue;
             }
-            self.take_edge(rule, key, labels, Judged::Bad(*value));
+            self.take_edge(rule, key, labels, Judged::Bad(*value), slot);
         }
         let absent = self.active(rule, |series| !found.contains_key(series));
         if !absent.is_empty() {
             let judged = self.judge_absent(test, run, group, at, &absent);
             for ((key, labels), judged) in absent.into_iter().zip(judged) {
-                self.take_edge(rule, key, &labels, judged);
+                if run.edited && judged == Judged::NoData && !self.is_lost(&key) {
+                    self.end_edited(key);
+                    continue;
+                }
+                self.take_edge(rule, key, &labels, judged, slot);
             }
         }
+        run.edited = false;
         run.values = found.into_iter().map(|(s, (_, v))| (s, v)).collect();
         if over { Err(error) } else { Ok(()) }
     }
@@ -340,7 +361,8 @@ impl Engine {
         absent: &[(AlertKey, Labels)],
     ) -> Vec<Judged> {
         if group.strict {
-            return vec![Judged::Good(0.0); absent.len()];
+            let last = |(key, _): &(AlertKey, Labels)| Judged::Good(self.last_value(run, key));
+            return absent.iter().map(last).collect();
         }
         // Where the expression without filters fails, it says nothing, as with `absent`.
         let known = unfiltered(&test.expr.expr).map(Arc::new).and_then(|expr| {
@@ -353,7 +375,7 @@ impl Engine {
         });
         let judge = |(key, _): &(AlertKey, Labels)| {
             let value = match &known {
-                None => 0.0,
+                None => self.last_value(run, key),
                 Some(known) => match known.get(&key.series) {
                     Some((_, value)) => *value,
                     None => return Judged::NoData,
@@ -366,6 +388,33 @@ impl Engine {
             }
         };
         absent.iter().map(judge).collect()
+    }
+
+    fn last_value(&self, run: &RuleRun, key: &AlertKey) -> f64 {
+        let seen = run.values.get(&key.series).copied();
+        seen.or_else(|| Some(self.state.alerts.get(key)?.value))
+            .unwrap_or_default()
+    }
+
+    fn is_lost(&self, key: &AlertKey) -> bool {
+        self.state
+            .alerts
+            .get(key)
+            .is_some_and(|a| a.lost_since.is_some())
+    }
+
+    /// An alert about which its rule says nothing any more.
+    fn end_edited(&mut self, key: AlertKey) {
+        let firing = self.state.alerts.get(&key).is_some_and(|a| a.is_firing());
+        self.emit(if firing {
+            Event::AlertResolved {
+                key,
+                cause: Cause::RuleRemoved,
+                value: None,
+            }
+        } else {
+            Event::AlertCalmed { key }
+        });
     }
 
     fn elements(

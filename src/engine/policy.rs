@@ -33,6 +33,13 @@ pub struct Policy {
     pub broken: Vec<String>,
 }
 
+impl Policy {
+    /// How many rules there are, those that record among them.
+    pub fn rule_count(&self) -> usize {
+        self.rules.len() + self.groups.iter().map(|g| g.rules.len()).sum::<usize>()
+    }
+}
+
 /// A rule's identity: file, name and static labels. It survives every other edit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

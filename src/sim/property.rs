@@ -68,7 +68,7 @@ fn series() -> Vec<SeriesKey> {
 }
 
 fn a_policy(dice: &mut Dice, scale: u64) -> Arc<Policy> {
-    let mut all = Vec::new();
+    let (mut all, mut groups) = (Vec::new(), Vec::new());
     for metric in ["a", "b"] {
         if dice.roll(8) == 0 {
             continue;
@@ -106,9 +106,29 @@ fn a_policy(dice: &mut Dice, scale: u64) -> Arc<Policy> {
                 .for_each(|s| s.timeout = Duration::from_secs(6 * scale));
             r.heal = Some(h);
         }
-        all.push(r);
+        let expr = *dice.one(&[
+            "",
+            "",
+            "METRIC > 100",
+            "avg_over_time(METRIC[5s]) > 100",
+            "sum by (host) (METRIC) > 100 and on () a",
+        ]);
+        if expr.is_empty() {
+            all.push(r);
+            continue;
+        }
+        if r.missing == Missing::Fire {
+            r.missing = Missing::Hold;
+        }
+        let interval = *dice.one(&[0, 0, 2, 5]) * scale;
+        groups.push(rules::expr_group(
+            r,
+            &expr.replace("METRIC", metric),
+            interval,
+        ));
     }
     let mut policy = rules::policy(all);
+    policy.groups = groups.into_iter().map(Arc::new).collect();
     policy.default_receiver = dice.one(&[None, Some("pager".to_owned())]).clone();
     Arc::new(policy)
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::engine::policy::{
-    Aggregate, Compare, Condition, Heal, Missing, Policy, Rule, RuleId, Step, Test, WindowTest,
+    Aggregate, Compare, Condition, ExprTest, Group, GroupRule, Heal, Missing, Policy, Recording,
+    Rule, RuleId, Step, Test, WindowTest, Written,
 };
+use crate::engine::promql::{Dialect, parse};
 use crate::model::labels::Labels;
 use crate::model::time::Duration;
 
@@ -38,6 +40,29 @@ pub fn window(rule: &mut Rule) -> &mut WindowTest {
     match &mut rule.test {
         Test::Window(test) => test,
         Test::Expr(_) => panic!("{} is no rule over windows", rule.name),
+    }
+}
+
+/// A group of one rule that alerts by an expression.
+pub fn expr_group(mut rule: Rule, text: &str, interval: u64) -> Group {
+    rule.test = Test::Expr(ExprTest::new(written(text), None));
+    Group {
+        id: format!("test.yml;{}", rule.name),
+        name: rule.name.clone(),
+        file: "test.yml".to_owned(),
+        interval: S(interval),
+        query_offset: Duration::ZERO,
+        limit: 0,
+        strict: false,
+        rules: vec![GroupRule::Alert(Arc::new(rule))],
+    }
+}
+
+/// An expression, read.
+pub fn written(text: &str) -> Written {
+    Written {
+        text: text.to_owned(),
+        expr: Arc::new(parse(text, Dialect::PLAIN).unwrap()),
     }
 }
 
@@ -92,7 +117,7 @@ pub fn policy(rules: Vec<Rule>) -> Policy {
 
 /// The rule files of the scenarios.
 pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
-    let mut rules = Vec::new();
+    let (mut rules, mut groups) = (Vec::new(), Vec::new());
     for name in names {
         let mut r = rule("slow", "county_api_ms", 10, 1000.0);
         match name.as_str() {
@@ -134,9 +159,64 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
             }
             "long" => window(&mut r).window = S(1200),
             "two" => r.notify.push("pager".to_owned()),
+            "expr" => {
+                groups.push(expr_group(r, "county_api_ms > 1000", 0));
+                continue;
+            }
+            "expr_slots" => {
+                r.for_ = S(10);
+                groups.push(expr_group(r, "avg_over_time(county_api_ms[10s]) > 1000", 5));
+                continue;
+            }
+            "expr_sum" => {
+                groups.push(expr_group(r, "count(county_api_ms > 1000) > 1", 0));
+                continue;
+            }
+            "expr_many" => {
+                groups.push(expr_group(
+                    r,
+                    "county_api_ms * on () county_api_ms > 1000",
+                    0,
+                ));
+                continue;
+            }
+            "expr_limit" => {
+                let mut group = expr_group(r, "county_api_ms > 1000", 0);
+                group.limit = 1;
+                groups.push(group);
+                continue;
+            }
+            "expr_strict" => {
+                let mut group = expr_group(r, "county_api_ms > 1000", 0);
+                group.strict = true;
+                groups.push(group);
+                continue;
+            }
+            "recorded" => {
+                let mut group = expr_group(r, "county:ms:max > 1000", 5);
+                group.rules.insert(
+                    0,
+                    GroupRule::Record(Arc::new(Recording {
+                        name: "county:ms:max".to_owned(),
+                        expr: written("max without (host) (county_api_ms)"),
+                        labels: Labels::new().with("team", "api"),
+                    })),
+                );
+                groups.push(group);
+                continue;
+            }
+            "on_alerts" => {
+                r.name = "many".to_owned();
+                r.id = RuleId::new("test.yml", "many", &Labels::new());
+                let text = "count(ALERTS{alertname=\"slow\",alertstate=\"firing\"}) > 1";
+                groups.push(expr_group(r, text, 0));
+                continue;
+            }
             other => return Err(format!("no rule file {other}")),
         }
         rules.push(r);
     }
-    Ok(Arc::new(policy(rules)))
+    let mut policy = policy(rules);
+    policy.groups = groups.into_iter().map(Arc::new).collect();
+    Ok(Arc::new(policy))
 }
