@@ -5,4 +5,5 @@ mod crash;
 mod examples;
 mod exec;
 mod house;
+mod promql;
 mod tell;
