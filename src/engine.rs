@@ -353,6 +353,9 @@ impl Engine {
         }
         self.policy = Some(policy);
         self.drop_removed_rules();
+        let mut book = std::mem::take(&mut self.book);
+        self.end_edited(&mut book);
+        self.book = book;
         self.group_alerts();
         self.decide_pages();
         self.send_pages();

@@ -27,6 +27,7 @@ use crate::engine::promql::settings::Settings;
 use crate::engine::promql::source::{STALE_BITS, Source};
 use crate::engine::promql::{Plan, ValueRef, Workspace};
 use crate::engine::rule::{Book, Judged};
+use crate::engine::state::Alert;
 use crate::engine::template;
 use crate::model::labels::{Labels, SeriesKey};
 use crate::model::time::{Duration, Timestamp};
@@ -58,8 +59,6 @@ pub struct RuleRun {
     known: Option<Resolved>,
     /// The easier condition to clear.
     resolve: Option<Resolved>,
-    /// Whether the expression was another one before: what it no longer says anything about is over.
-    edited: bool,
     /// The series that were recorded last.
     recorded: BTreeSet<u32>,
 }
@@ -87,14 +86,7 @@ impl GroupRun {
                 .unwrap_or_default();
             let rules = group.rules.iter().map(|rule| {
                 let same = kept.iter().position(|(k, _)| is_same(k, rule));
-                if let Some(at) = same {
-                    return kept.swap_remove(at).1;
-                }
-                let known = |id| kept.iter().any(|(k, _)| k.id() == Some(id));
-                RuleRun {
-                    edited: rule.id().is_some_and(known),
-                    ..RuleRun::default()
-                }
+                same.map_or_else(RuleRun::default, |at| kept.swap_remove(at).1)
             });
             GroupRun {
                 slot,
@@ -141,13 +133,6 @@ fn texts(rule: &Rule) -> Option<(&str, Option<&str>)> {
 }
 
 impl GroupRule {
-    /// Who it is, if people are told.
-    fn id(&self) -> Option<&RuleId> {
-        match self {
-            GroupRule::Alert(rule) => Some(&rule.id),
-            GroupRule::Record(_) => None,
-        }
-    }
     /// Its expressions.
     pub fn exprs(&self) -> impl Iterator<Item = &Written> {
         let (main, resolve) = match self {
@@ -339,14 +324,9 @@ impl Engine {
         if !absent.is_empty() {
             let judged = self.judge_absent(test, run, group, at, &absent);
             for ((key, labels), judged) in absent.into_iter().zip(judged) {
-                if run.edited && judged == Judged::NoData && !self.is_lost(&key) {
-                    self.end_edited(key);
-                    continue;
-                }
                 self.take_edge(rule, key, &labels, judged, slot);
             }
         }
-        run.edited = false;
         run.values = found.into_iter().map(|(s, (_, v))| (s, v)).collect();
         if over { Err(error) } else { Ok(()) }
     }
@@ -374,14 +354,16 @@ impl Engine {
                 .unwrap_or_default()
         });
         let judge = |(key, _): &(AlertKey, Labels)| {
+            let holds = self.state.alerts.get(key).is_some_and(|a| a.is_firing());
             let value = match &known {
                 None => self.last_value(run, key),
                 Some(known) => match known.get(&key.series) {
                     Some((_, value)) => *value,
+                    // Nobody was told of it, so nobody waits to hear that it is over.
+                    None if !holds => return Judged::Good(0.0),
                     None => return Judged::NoData,
                 },
             };
-            let holds = self.state.alerts.get(key).is_some_and(|a| a.is_firing());
             match &clear {
                 Some(clear) if holds && !clear.contains_key(&key.series) => Judged::Bad(value),
                 Some(_) | None => Judged::Good(value),
@@ -396,25 +378,50 @@ impl Engine {
             .unwrap_or_default()
     }
 
-    fn is_lost(&self, key: &AlertKey) -> bool {
-        self.state
-            .alerts
-            .get(key)
-            .is_some_and(|a| a.lost_since.is_some())
-    }
-
-    /// An alert about which its rule says nothing any more.
-    fn end_edited(&mut self, key: AlertKey) {
-        let firing = self.state.alerts.get(&key).is_some_and(|a| a.is_firing());
-        self.emit(if firing {
-            Event::AlertResolved {
-                key,
-                cause: Cause::RuleRemoved,
-                value: None,
+    /// Incidents whose rule has another expression now: alerts about which it says nothing any more are over. Nothing
+    /// would end them later. Those without data stay: of them nothing is known.
+    pub(super) fn end_edited(&mut self, book: &mut Book) {
+        let edited: Vec<(Arc<Rule>, (usize, usize))> = self
+            .state
+            .open
+            .iter()
+            .filter_map(|(id, incident)| {
+                let rule = book.rule(id)?;
+                let about = &self.state.incidents.get(incident)?.about;
+                let place = book
+                    .places
+                    .get(id)
+                    .filter(|_| about.condition != rule.words())?;
+                Some((rule.clone(), *place))
+            })
+            .collect();
+        for (rule, (group, place)) in edited {
+            let (Test::Expr(test), Some(run)) = (
+                &rule.test,
+                book.groups
+                    .get_mut(group)
+                    .and_then(|g| g.rules.get_mut(place)),
+            ) else {
+                continue;
+            };
+            let Some(expr) = unfiltered(&test.expr.expr).map(Arc::new) else {
+                continue;
+            };
+            let Ok(known) = self.elements(&mut run.known, &expr, self.now) else {
+                continue;
+            };
+            for (key, _) in self.active(&rule, |series| !known.contains_key(series)) {
+                let lost = |a: &Alert| a.lost_since.is_some() || !a.is_firing();
+                if self.state.alerts.get(&key).is_none_or(lost) {
+                    continue;
+                }
+                self.emit(Event::AlertResolved {
+                    key,
+                    cause: Cause::RuleRemoved,
+                    value: None,
+                });
             }
-        } else {
-            Event::AlertCalmed { key }
-        });
+        }
     }
 
     fn elements(

@@ -5,5 +5,6 @@ mod crash;
 mod examples;
 mod exec;
 mod house;
+mod promql;
 mod promqltest;
 mod tell;
