@@ -105,6 +105,8 @@ pub enum Effect {
 /// The engine.
 pub struct Engine {
     now: Timestamp,
+    /// How often a tick comes.
+    every: Duration,
     state: State,
     series: SeriesSet,
     policy: Option<Arc<Policy>>,
@@ -140,6 +142,7 @@ impl Engine {
     pub fn new(state: State) -> Self {
         Self {
             now: state.at,
+            every: Duration::from_secs(1),
             state,
             series: SeriesSet::keep_all(),
             policy: None,
@@ -156,6 +159,11 @@ impl Engine {
             doubtful: BTreeSet::new(),
             resumed: false,
         }
+    }
+
+    /// Says how often [`Input::Tick`] comes, at multiples of this; a second if it is not said.
+    pub fn ticks_every(&mut self, tick: Duration) {
+        self.every = tick;
     }
 
     /// What is true now.

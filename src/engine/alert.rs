@@ -207,11 +207,13 @@ impl Engine {
         let mut edges = Vec::new();
         for (key, alert) in &self.state.alerts {
             let rule = self.book.rule(&key.rule);
+            // Alerts of an expression are named by labels alone, those of windows by their series.
+            let by_labels = key.series.starts_with('{');
             let test = match rule.map(|r| &r.test) {
                 // Its next evaluation says what is to be thought of it.
-                Some(Test::Expr(_)) => continue,
-                Some(Test::Window(test)) => Some(test),
-                None => None,
+                Some(Test::Expr(_)) if by_labels => continue,
+                Some(Test::Window(test)) if !by_labels => Some(test),
+                Some(Test::Expr(_) | Test::Window(_)) | None => None,
             };
             let cause = match (rule.zip(test), known.get(&key.series)) {
                 (None, _) => Cause::RuleRemoved,

@@ -110,7 +110,7 @@ fn a_policy(dice: &mut Dice, scale: u64) -> Arc<Policy> {
             "",
             "",
             "METRIC > 100",
-            "avg_over_time(METRIC[5s]) > 100",
+            "avg_over_time(METRIC[RANGEs]) > 100",
             "sum by (host) (METRIC) > 100 and on () a",
         ]);
         if expr.is_empty() {
@@ -121,11 +121,9 @@ fn a_policy(dice: &mut Dice, scale: u64) -> Arc<Policy> {
             r.missing = Missing::Hold;
         }
         let interval = *dice.one(&[0, 0, 2, 5]) * scale;
-        groups.push(rules::expr_group(
-            r,
-            &expr.replace("METRIC", metric),
-            interval,
-        ));
+        let range = (5 * scale).to_string();
+        let text = expr.replace("METRIC", metric).replace("RANGE", &range);
+        groups.push(rules::expr_group(r, &text, interval));
     }
     let mut policy = rules::policy(all);
     policy.groups = groups.into_iter().map(Arc::new).collect();

@@ -142,6 +142,7 @@ impl World {
             keys: BTreeSet::new(),
             facts: BTreeMap::new(),
         };
+        world.engine.ticks_every(tick);
         world.give(Input::Policy(policy));
         world
     }
@@ -367,6 +368,7 @@ impl World {
     pub fn restart(&mut self) {
         let before = serde_json::to_string(self.engine.view().state).unwrap_or_default();
         self.engine = Engine::default();
+        self.engine.ticks_every(self.tick);
         self.intake = Intake::default();
         if self.crash == Crash::Hard {
             self.due.retain(|_, d| matches!(d, Due::Set(..)));
