@@ -12,6 +12,7 @@ use crate::api::auth::Reader;
 use crate::api::reply::stopped;
 use crate::api::{Api, Site};
 use crate::engine::View;
+use crate::engine::policy::Policy;
 use crate::engine::state::Phase;
 use crate::model::written::Severity;
 
@@ -90,7 +91,7 @@ impl Counted {
             heals_open: state.heals.values().filter(|h| h.closed.is_none()).count() as u64,
             heals_closed,
             heals_on: state.switch.on,
-            rules: view.book.rules.len(),
+            rules: view.policy.map_or(0, Policy::rule_count),
             shed: view.series.shed_total,
         }
     }
@@ -261,12 +262,7 @@ fn engine(t: &mut Text, c: &Counted) {
 /// 1 for each rule file in force, 0 for each broken one, and the settings.
 fn files(t: &mut Text, api: &Api) {
     let loaded = api.loaded();
-    let mut ok: BTreeMap<&str, u8> = loaded
-        .policy
-        .rules
-        .iter()
-        .map(|r| (r.file.as_str(), 1))
-        .collect();
+    let mut ok: BTreeMap<&str, u8> = loaded.policy.files().map(|file| (file, 1)).collect();
     ok.extend(loaded.policy.broken.iter().map(|f| (f.as_str(), 0)));
     let settings_broken = loaded.problems.0.iter().any(|(p, _)| {
         p.severity == Severity::Error

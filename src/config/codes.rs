@@ -14,9 +14,9 @@ pub const KEY_SHAPE: &str = "OPS-Y005";
 pub const TOO_MANY: &str = "OPS-Y006";
 /// A value has the wrong shape: a list for a word, a word for a mapping.
 pub const RULE_SHAPE: &str = "OPS-R001";
-/// Rule groups (`groups:`) are not supported yet.
-pub const GROUPS: &str = "OPS-R002";
-/// PromQL expressions (`expr:`) are not supported yet.
+/// A template in a label or annotation does not parse.
+pub const TEMPLATE: &str = "OPS-R002";
+/// A PromQL expression cannot be evaluated as it is written.
 pub const EXPR: &str = "OPS-R003";
 /// A rule has a key that does not exist.
 pub const RULE_KEY: &str = "OPS-R004";
@@ -92,8 +92,14 @@ pub const ALL: &[(&str, &str)] = &[
         RULE_SHAPE,
         "a value has the wrong shape: a list for a word, a word for a mapping",
     ),
-    (GROUPS, "rule groups (`groups:`) are not supported yet"),
-    (EXPR, "PromQL expressions (`expr:`) are not supported yet"),
+    (
+        TEMPLATE,
+        "a template in a label or annotation does not parse",
+    ),
+    (
+        EXPR,
+        "a PromQL expression cannot be evaluated as it is written",
+    ),
     (RULE_KEY, "a rule has a key that does not exist"),
     (RULE_MISSING, "a rule lacks a key it needs"),
     (SELECTOR, "`metric` is not a metric's name or a selector"),

@@ -8,16 +8,14 @@
 )]
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use crate::config::heal::{script_of_action, script_of_rollback};
 use crate::config::notify::{Notify, parse_notify};
 use crate::config::report::{Report, near};
-use crate::config::rules::{DIALECT, rule_nodes};
+use crate::config::rules::{DIALECT, FileRules, rule_nodes};
 use crate::config::settings::Settings;
 use crate::config::yaml::{Kind, Node, documents};
 use crate::config::{SourceFile, codes};
-use crate::engine::policy::Rule;
 use crate::model::written::Problem;
 
 /// Checks the rules of `file` against the settings and the project folder. `exists` is asked with paths relative to the
@@ -25,13 +23,14 @@ use crate::model::written::Problem;
 /// runbooks warnings.
 pub fn check_references(
     file: &SourceFile,
-    rules: &[Arc<Rule>],
+    rules: &FileRules,
     settings: &Settings,
     exists: &dyn Fn(&str) -> bool,
 ) -> Vec<Problem> {
     let mut report = Report::new(file, DIALECT);
     let (docs, _) = documents(&file.text);
     let nodes: Vec<&Node> = rule_nodes(&docs).collect();
+    let rules: Vec<_> = rules.alerting().collect();
     for (i, rule) in rules.iter().enumerate() {
         // With a faulty rule left out, places cannot be paired; then the whole file is searched for the word.
         let own = if nodes.len() == rules.len() {

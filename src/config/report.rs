@@ -175,7 +175,7 @@ impl<'a> Report<'a> {
             "",
         );
     }
-    /// Where byte `range` of a scalar's text stands in the file; the whole scalar if it was escaped or folded.
+    /// Where byte `range` of a scalar's text stands in the file.
     pub fn within(&self, node: &Node, range: Range<usize>) -> Range<usize> {
         let Kind::Scalar { text, .. } = &node.kind else {
             return node.span.clone();
@@ -183,14 +183,9 @@ impl<'a> Report<'a> {
         let Some(source) = self.file.text.get(node.span.clone()) else {
             return node.span.clone();
         };
-        let quote = usize::from(source.starts_with(['"', '\'']));
-        match source.get(quote..quote + text.len()) {
-            Some(inner) if inner == text => {
-                let start = node.span.start + quote;
-                let end = (start + range.end).min(node.span.end);
-                (start + range.start).min(end)..end
-            }
-            Some(_) | None => node.span.clone(),
+        match source_range(source, text, range) {
+            Some(found) => node.span.start + found.start..node.span.start + found.end,
+            None => node.span.clone(),
         }
     }
     /// A single value's text.
@@ -211,6 +206,13 @@ impl<'a> Report<'a> {
                 self.shape(node, "a list");
                 &[]
             }
+        }
+    }
+    /// A list's items; nothing written is no item.
+    pub fn list_or_none<'n>(&mut self, node: &'n Node) -> &'n [Node] {
+        match node.kind {
+            Kind::Null => &[],
+            Kind::Scalar { .. } | Kind::Seq(_) | Kind::Map(_) => self.list(node),
         }
     }
     /// A list's items, or the one value that stands for a list of one.
@@ -311,6 +313,68 @@ impl<'a> Report<'a> {
     }
 }
 
+/// Where byte `range` of a scalar's text stands in its source: behind quotes and escapes, and behind the indentation of
+/// block scalars and folded lines. `None` if the two do not go together.
+fn source_range(source: &str, text: &str, range: Range<usize>) -> Option<Range<usize>> {
+    let (source, text) = (source.as_bytes(), text.as_bytes());
+    let quote = source
+        .first()
+        .copied()
+        .filter(|b| matches!(b, b'"' | b'\''));
+    let mut at = match source.first()? {
+        b'"' | b'\'' => 1,
+        // The line of a block scalar's head.
+        b'|' | b'>' => source.iter().position(|b| *b == b'\n')? + 1,
+        _ => 0,
+    };
+    let (mut start, mut last) = (None, at);
+    for (i, byte) in text.iter().enumerate() {
+        if i == range.end && start.is_some() {
+            break;
+        }
+        let (here, next) = step(source, at, *byte, quote)?;
+        if i == range.start {
+            start = Some(here);
+        }
+        (last, at) = (next, next);
+    }
+    let start = start.unwrap_or(last);
+    Some(start..last.max(start))
+}
+
+/// Where the next byte of a scalar's text stands in its source from `at` on, and where the one after it may.
+fn step(source: &[u8], mut at: usize, byte: u8, quote: Option<u8>) -> Option<(usize, usize)> {
+    loop {
+        let found = *source.get(at)?;
+        if quote == Some(b'"') && found == b'\\' {
+            let length = match *source.get(at + 1)? {
+                b'\n' => {
+                    at += 2;
+                    continue;
+                }
+                b'x' => 4,
+                b'u' => 6,
+                b'U' => 10,
+                _ => 2,
+            };
+            // Text of several bytes for one escape: the others are found at the same place.
+            return Some((at, if byte < 0xc0 { at + length } else { at }));
+        }
+        if quote == Some(b'\'') && found == b'\'' && byte == b'\'' {
+            return Some((at, at + 2));
+        }
+        if found == byte {
+            return Some((at, at + 1));
+        }
+        // Lines are folded into a space, and indentation is no text.
+        match (found, byte) {
+            (b'\n', b' ' | b'\n') => return Some((at, at + 1)),
+            (b' ' | b'\t' | b'\n' | b'\r', _) => at += 1,
+            _ => return None,
+        }
+    }
+}
+
 /// The nearest known word; a very long word has none, as comparing it would cost memory.
 pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > 100 {
@@ -348,6 +412,10 @@ impl<'n> Fields<'n> {
     /// The value of a key, if it is there.
     pub fn take(&mut self, name: &'static str) -> Option<&'n Node> {
         self.take_entry(name).map(|(_, node)| node)
+    }
+    /// Whether a key is there; asking does not make it known.
+    pub fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|(k, _)| k.text == name)
     }
     /// A key with its value, if it is there.
     pub fn take_entry(&mut self, name: &'static str) -> Option<(&'n Key, &'n Node)> {

@@ -7,14 +7,16 @@
     clippy::indexing_slicing
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::config::notify::{Notify, parse_notify};
 use crate::config::report::{Dialect, Fields, Report};
 use crate::config::yaml::{Kind, Node, documents};
-use crate::config::{SourceFile, codes, condition, heal};
-use crate::engine::policy::{Aggregate, Condition, Missing, Rule, RuleId, Test, WindowTest};
+use crate::config::{SourceFile, codes, condition, groups, heal};
+use crate::engine::policy::{
+    Aggregate, Condition, Group, GroupRule, Missing, Rule, RuleId, Test, WindowTest,
+};
 use crate::model::labels::{Labels, Selector};
 use crate::model::time::Duration;
 use crate::model::written::Problem;
@@ -31,47 +33,99 @@ pub const DIALECT: Dialect = Dialect {
     later: codes::RULE_LATER,
 };
 
+/// The rules of one file.
+#[derive(Clone, Debug, Default)]
+pub struct FileRules {
+    /// Rules over windows.
+    pub rules: Vec<Arc<Rule>>,
+    /// Groups of rules by expression.
+    pub groups: Vec<Arc<Group>>,
+}
+
+impl FileRules {
+    /// How many rules there are, those that record among them.
+    pub fn count(&self) -> usize {
+        self.rules.len() + self.groups.iter().map(|g| g.rules.len()).sum::<usize>()
+    }
+    /// Every rule that tells people.
+    pub fn alerting(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        let grouped = self.groups.iter().flat_map(|g| &g.rules);
+        let grouped = grouped.filter_map(|r| match r {
+            GroupRule::Alert(rule) => Some(rule),
+            GroupRule::Record(_) => None,
+        });
+        self.rules.iter().chain(grouped)
+    }
+}
+
+/// [`read_rules_every`] minute, where a group does not say how often.
+pub fn read_rules(file: &SourceFile) -> (FileRules, Vec<Problem>) {
+    read_rules_every(file, groups::INTERVAL)
+}
+
 /// All rules of one file that are fine by themselves, and all problems. With an error among them, the file's last good
-/// version should run on.
-pub fn read_rules(file: &SourceFile) -> (Vec<Arc<Rule>>, Vec<Problem>) {
+/// version should run on. `interval` is that of groups that name none.
+pub fn read_rules_every(file: &SourceFile, interval: Duration) -> (FileRules, Vec<Problem>) {
     let mut report = Report::new(file, DIALECT);
     let (docs, faults) = documents(&file.text);
     report.faults(faults);
     let stem = stem(&file.path);
-    let (mut rules, mut unnamed) = (Vec::new(), 0_usize);
+    let (mut found, mut unnamed) = (FileRules::default(), 0_usize);
+    let mut place = groups::Place {
+        file: &file.path,
+        interval,
+        names: BTreeSet::new(),
+    };
     let mut seen: BTreeMap<RuleId, usize> = BTreeMap::new();
     for node in rule_nodes(&docs) {
         let Some(mut fields) = report.fields(node, "a rule") else {
             continue;
         };
-        let (name, place) = name(&mut report, &mut fields, stem, &mut unnamed);
-        if refused_form(&mut report, &mut fields) {
+        if fields.has("groups") {
+            found
+                .groups
+                .extend(groups::read_groups(&mut report, fields, &mut place));
             continue;
         }
-        let Some(rule) = read_rule(&mut report, fields, &file.path, name) else {
+        let (name, span) = name(&mut report, &mut fields, stem, &mut unnamed);
+        let by_expr = fields.has("expr");
+        let (mut rule, mut group) = (None, None);
+        if by_expr {
+            group = groups::read_expr_rule(&mut report, fields, &file.path, name);
+        } else {
+            rule = read_rule(&mut report, fields, &file.path, name).map(Arc::new);
+        }
+        let grouped = group.as_ref().and_then(|g| g.rules.first());
+        let made = match (&rule, grouped) {
+            (Some(rule), _) => Some(rule),
+            (None, Some(GroupRule::Alert(rule))) => Some(rule),
+            (None, Some(GroupRule::Record(_)) | None) => None,
+        };
+        let Some(made) = made else {
             continue;
         };
         let line = file
             .text
-            .get(..place.start)
+            .get(..span.start)
             .map_or(1, |t| t.matches('\n').count() + 1);
-        if let Some(first) = seen.get(&rule.id) {
+        if let Some(first) = seen.get(&made.id) {
             let message = format!(
                 "a rule named `{}` with the same labels is already on line {first}",
-                rule.name
+                made.name
             );
             report.error(
                 codes::DUPLICATE_RULE,
-                &place,
+                &span,
                 message,
                 "give one of them another `name`, or a label",
             );
             continue;
         }
-        seen.insert(rule.id.clone(), line);
-        rules.push(Arc::new(rule));
+        seen.insert(made.id.clone(), line);
+        found.rules.extend(rule);
+        found.groups.extend(group.map(Arc::new));
     }
-    (rules, report.finish())
+    (found, report.finish())
 }
 
 /// The nodes that should be rules, in order: a document is one, or a list of them.
@@ -85,32 +139,6 @@ pub(in crate::config) fn rule_nodes(docs: &[Node]) -> impl Iterator<Item = &Node
 fn stem(path: &str) -> &str {
     let file = path.rsplit('/').next().unwrap_or(path);
     file.rsplit_once('.').map_or(file, |(stem, _)| stem)
-}
-
-/// Whether the rule is of a form that cannot be read yet; then its other keys are not looked at.
-fn refused_form(report: &mut Report<'_>, fields: &mut Fields<'_>) -> bool {
-    if let Some((key, _)) = fields.take_entry("groups") {
-        let hint =
-            "write each rule as a document or list item with `metric`, `window` and `threshold`";
-        report.error(
-            codes::GROUPS,
-            &key.span,
-            "rule groups are not supported yet",
-            hint,
-        );
-        return true;
-    }
-    if let Some((key, _)) = fields.take_entry("expr") {
-        let hint = "use `metric`, `window` and `threshold` (or `when`) instead";
-        report.error(
-            codes::EXPR,
-            &key.span,
-            "PromQL expressions are not supported yet",
-            hint,
-        );
-        return true;
-    }
-    false
 }
 
 fn name(
@@ -168,15 +196,7 @@ fn read_rule(
         .and_then(|n| report.duration(n))
         .unwrap_or_default();
     let silence_window = f.take("silence_window").and_then(|n| report.duration(n));
-    let words = [
-        ("hold", Missing::Hold),
-        ("resolve", Missing::Resolve),
-        ("fire", Missing::Fire),
-    ];
-    let missing = f
-        .take("missing")
-        .and_then(|n| report.word(n, &words))
-        .unwrap_or_default();
+    let missing = missing(report, f);
     let labels = static_labels(report, f);
     let annotations = f
         .take("annotations")
@@ -291,6 +311,19 @@ fn read_condition(
     }
 }
 
+/// What it means that a series has vanished.
+pub(in crate::config) fn missing(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Missing {
+    let words = [
+        ("hold", Missing::Hold),
+        ("resolve", Missing::Resolve),
+        ("fire", Missing::Fire),
+    ];
+    fields
+        .take("missing")
+        .and_then(|n| report.word(n, &words))
+        .unwrap_or_default()
+}
+
 fn static_labels(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Labels {
     let Some((key, node)) = fields.take_entry("labels") else {
         return Labels::new();
@@ -307,7 +340,10 @@ fn static_labels(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Labels {
     labels
 }
 
-fn runbook(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Option<String> {
+pub(in crate::config) fn runbook(
+    report: &mut Report<'_>,
+    fields: &mut Fields<'_>,
+) -> Option<String> {
     let node = fields.take("runbook")?;
     let text = report.text(node)?;
     let url = text.starts_with("https://") || text.starts_with("http://");
@@ -324,7 +360,7 @@ fn runbook(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn notify(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Vec<String> {
+pub(in crate::config) fn notify(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Vec<String> {
     let Some(node) = fields.take("notify") else {
         return Vec::new();
     };

@@ -17,11 +17,11 @@ use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 use crate::config::codes;
 
 /// Bytes a file may have.
-pub const BYTES_MAX: usize = 1 << 20;
+pub const BYTES_MAX: usize = 8 << 20;
 /// How deep mappings and lists may nest.
 pub const DEPTH_MAX: usize = 48;
 /// Nodes a file may have, aliases counted as what they stand for.
-pub const NODES_MAX: usize = 100_000;
+pub const NODES_MAX: usize = 800_000;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -261,7 +261,7 @@ impl Builder {
             }
             OpenKind::Map { entries, .. } => {
                 let last = entries.last().map(|(_, n)| n.span.end);
-                (Kind::Map(entries), last)
+                (Kind::Map(merged(entries)), last)
             }
         };
         // The end of a block is where the next thing begins; its last value is what a reader would point at.
@@ -274,7 +274,19 @@ impl Builder {
         self.place(Node { span: whole, kind }, open.anchor, open.size);
     }
 
+    /// Whether this document holds groups of rules: Prometheus takes a key without a value there for one not written.
+    fn in_groups(&self) -> bool {
+        match self.open.first().map(|o| &o.kind) {
+            Some(OpenKind::Map { seen, key, .. }) => {
+                let groups = |key: &Key| key.text == "groups";
+                seen.contains("groups") || key.iter().flatten().any(groups)
+            }
+            Some(OpenKind::Seq(_)) | None => false,
+        }
+    }
+
     fn place(&mut self, node: Node, anchor: usize, size: usize) {
+        let lenient = matches!(node.kind, Kind::Null) && self.in_groups();
         if anchor != 0 {
             self.anchors.insert(anchor, (node.clone(), size));
         }
@@ -301,6 +313,12 @@ impl Builder {
             OpenKind::Map { entries, seen, key } => match key.take() {
                 None => *key = Some(as_key(node, faults)),
                 Some(None) => {}
+                Some(Some(name)) if lenient && name.text == "groups" => {
+                    let kind = Kind::Seq(Vec::new());
+                    seen.insert(name.text.clone());
+                    entries.push((name, Node { kind, ..node }));
+                }
+                Some(Some(_)) if lenient => {}
                 Some(Some(name)) if matches!(node.kind, Kind::Null) => {
                     let message = format!("`{}` has no value", name.text);
                     faults.push(
@@ -322,6 +340,35 @@ impl Builder {
             },
         }
     }
+}
+
+/// The entries with those of `<<` (a mapping, or a list of them) where they have none of that name themselves.
+fn merged(mut entries: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
+    let Some(at) = entries.iter().position(|(k, _)| k.text == "<<") else {
+        return entries;
+    };
+    let from = match &entries.get(at).map(|(_, n)| &n.kind) {
+        Some(Kind::Map(_)) => vec![entries.remove(at).1],
+        Some(Kind::Seq(items)) if items.iter().all(|i| matches!(i.kind, Kind::Map(_))) => {
+            match entries.remove(at).1.kind {
+                Kind::Seq(items) => items,
+                _ => Vec::new(),
+            }
+        }
+        // Not a merge: a key like any other, which nobody knows.
+        _ => return entries,
+    };
+    for node in from {
+        let Kind::Map(more) = node.kind else {
+            continue;
+        };
+        for (key, value) in more {
+            if entries.iter().all(|(k, _)| k.text != key.text) {
+                entries.push((key, value));
+            }
+        }
+    }
+    entries
 }
 
 fn as_key(node: Node, faults: &mut Vec<Fault>) -> Option<Key> {
@@ -374,6 +421,39 @@ mod tests {
             [codes::TOO_MUCH]
         );
         assert_eq!(codes_of(""), [""; 0]);
+    }
+
+    #[test]
+    fn merge_keys_fill_in_what_is_not_written() {
+        let (docs, faults) =
+            documents("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {<<: [*a, {z: 4}]}\n");
+        assert!(faults.is_empty(), "{faults:?}");
+        let Kind::Map(entries) = &docs[0].kind else {
+            panic!()
+        };
+        let shown = |node: &Node| match &node.kind {
+            Kind::Map(entries) => entries
+                .iter()
+                .map(|(k, n)| match &n.kind {
+                    Kind::Scalar { text, .. } => format!("{}{text}", k.text),
+                    _ => panic!(),
+                })
+                .collect::<Vec<_>>()
+                .join(" "),
+            _ => panic!(),
+        };
+        assert_eq!(
+            (shown(&entries[1].1), shown(&entries[2].1)),
+            ("y3 x1".into(), "x1 y2 z4".into())
+        );
+    }
+
+    #[test]
+    fn in_groups_a_key_without_a_value_is_one_not_written() {
+        assert_eq!(
+            codes_of("groups:\n- name: a\n  labels:\n  rules:\n---\ngroups:\n"),
+            [""; 0]
+        );
     }
 
     #[test]

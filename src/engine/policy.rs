@@ -34,6 +34,11 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The files that rules are in, once for each rule or group.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let grouped = self.groups.iter().map(|g| g.file.as_str());
+        self.rules.iter().map(|r| r.file.as_str()).chain(grouped)
+    }
     /// How many rules there are, those that record among them.
     pub fn rule_count(&self) -> usize {
         self.rules.len() + self.groups.iter().map(|g| g.rules.len()).sum::<usize>()

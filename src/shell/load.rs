@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use crate::config::{
-    SecretRef, Settings, SourceFile, check_references, codes, read_rules, read_settings,
+    FileRules, SecretRef, Settings, SourceFile, check_references, codes, groups, read_rules,
+    read_rules_every, read_settings,
 };
 use crate::engine::policy::{Policy, Rule};
+use crate::model::time::Duration;
 use crate::model::written::{Problem, Severity};
 
 /// Where everything lies.
@@ -72,11 +74,8 @@ pub struct Loaded {
 impl Loaded {
     /// How many rules people wrote; those about ourselves are not counted.
     pub fn rule_count(&self) -> usize {
-        self.policy
-            .rules
-            .iter()
-            .filter(|r| r.file != OWN_FILE)
-            .count()
+        let own = self.policy.rules.iter().filter(|r| r.file == OWN_FILE);
+        self.policy.rule_count() - own.count()
     }
 }
 
@@ -110,7 +109,7 @@ pub struct Loader {
     texts: BTreeMap<String, String>,
     loaded: bool,
     gone: bool,
-    good: BTreeMap<String, Vec<Arc<Rule>>>,
+    good: BTreeMap<String, FileRules>,
     good_settings: Arc<Settings>,
     current: Arc<RwLock<Loaded>>,
 }
@@ -172,13 +171,14 @@ impl Loader {
             .iter()
             .filter_map(|(path, text)| self.rule_file(path, text))
             .collect();
-        let mut kept: BTreeMap<String, Vec<Arc<Rule>>> = BTreeMap::new();
+        let mut kept: BTreeMap<String, FileRules> = BTreeMap::new();
+        let interval = settings.evaluation_interval.unwrap_or(groups::INTERVAL);
         for file in &files {
             let text: Arc<str> = Arc::from(file.text.as_str());
-            let (mut rules, problems) = read_rules(file);
+            let (mut rules, problems) = read_rules_every(file, interval);
             if problems.iter().any(|p| p.severity == Severity::Error) {
                 policy.broken.push(file.path.clone());
-                rules = self.last_good(&file.path);
+                rules = self.last_good(&file.path, interval);
             } else {
                 self.remember(file);
                 let exists = |path: &str| self.places.find(path).is_file();
@@ -192,7 +192,8 @@ impl Loader {
                 .0
                 .extend(problems.into_iter().map(|p| (p, text.clone())));
             kept.insert(file.path.clone(), rules.clone());
-            policy.rules.extend(rules);
+            policy.rules.extend(rules.rules);
+            policy.groups.extend(rules.groups);
         }
         self.good = kept;
         policy.rules.extend(own_rules());
@@ -301,20 +302,21 @@ impl Loader {
         }
     }
 
-    fn last_good(&self, path: &str) -> Vec<Arc<Rule>> {
+    fn last_good(&self, path: &str, interval: Duration) -> FileRules {
         if let Some(rules) = self.good.get(path) {
             return rules.clone();
         }
         let Ok(text) = std::fs::read_to_string(self.copy_of(path)) else {
-            return Vec::new();
+            return FileRules::default();
         };
-        let (rules, problems) = read_rules(&SourceFile {
+        let file = SourceFile {
             path: path.to_owned(),
             shown: path.to_owned(),
             text,
-        });
+        };
+        let (rules, problems) = read_rules_every(&file, interval);
         if problems.iter().any(|p| p.severity == Severity::Error) {
-            Vec::new()
+            FileRules::default()
         } else {
             rules
         }
@@ -329,6 +331,7 @@ fn own_rules() -> Vec<Arc<Rule>> {
         text: OWN_RULES.to_owned(),
     })
     .0
+    .rules
 }
 
 /// A file's text; bytes that are no text are replaced, so that the checker can point at them.

@@ -137,6 +137,7 @@ auth:
                     86400000,
                 ),
             ),
+            evaluation_interval: None,
             snapshot_interval: None,
             durability: Some(
                 Every(
