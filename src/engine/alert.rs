@@ -95,7 +95,7 @@ impl Engine {
             let Judged::Bad(value) = judged else {
                 return false;
             };
-            let labels = alert_labels(rule, series_labels, value);
+            let labels = alert_labels(rule, series_labels, value, self.now);
             self.emit(Event::AlertBegan {
                 key: key.clone(),
                 labels: labels.clone(),
@@ -184,7 +184,7 @@ impl Engine {
         let annotations = rule
             .annotations
             .iter()
-            .map(|(n, t)| (n, template::expand(t, labels, value)))
+            .map(|(n, t)| (n, template::expand(t, labels, value, self.now)))
             .collect();
         self.emit(Event::AlertFired {
             key,

@@ -474,7 +474,7 @@ impl Engine {
         }
         let mut seen = BTreeSet::new();
         for (labels, value) in found.values() {
-            if !seen.insert(alert_labels(rule, labels, *value)) {
+            if !seen.insert(alert_labels(rule, labels, *value, self.now)) {
                 return Err(
                     "vector contains metrics with the same labelset after applying alert labels"
                         .to_owned(),
@@ -503,10 +503,10 @@ fn alert_key(rule: &Rule, series: &str) -> AlertKey {
 }
 
 /// The labels of an alert: those of what it is about, the rule's own, and its name.
-pub(super) fn alert_labels(rule: &Rule, about: &Labels, value: f64) -> Labels {
+pub(super) fn alert_labels(rule: &Rule, about: &Labels, value: f64, now: Timestamp) -> Labels {
     let mut labels = about.clone();
     for (name, text) in rule.labels.iter() {
-        labels.set(name, template::expand(text, about, value));
+        labels.set(name, template::expand(text, about, value, now));
     }
     labels.set("alertname", &rule.name);
     labels

@@ -9,3 +9,4 @@ mod promql;
 mod promqltest;
 mod rules;
 mod tell;
+mod template;
