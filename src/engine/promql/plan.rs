@@ -443,19 +443,20 @@ pub(super) enum Scalar {
 /// The label sets of a part of which only evaluation knows them, as far as they have been seen.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
-    /// In order of first sight.
+    /// In order of their labels: which one is chosen among equals must not depend on what was seen when.
     pub slots: Vec<Slot>,
     numbers: Index<Arc<Labels>, usize>,
 }
 
 impl Table {
-    fn add(&mut self, labels: Labels) {
-        let labels = Arc::new(labels);
-        self.numbers.insert(labels.clone(), self.slots.len());
-        self.slots.push(Slot {
-            labels,
+    fn add(&mut self, new: BTreeSet<Labels>) {
+        self.slots.extend(new.into_iter().map(|labels| Slot {
+            labels: Arc::new(labels),
             dropped: false,
-        });
+        }));
+        self.slots.sort_by(|a, b| a.labels.cmp(&b.labels));
+        let slots = self.slots.iter().enumerate();
+        self.numbers = slots.map(|(i, s)| (s.labels.clone(), i)).collect();
     }
     /// The slot of a label set.
     pub fn find(&self, labels: &Labels) -> Option<usize> {
@@ -551,9 +552,7 @@ impl Plan {
         fresh: Vec<BTreeSet<Labels>>,
     ) -> Result<(), EvalError> {
         for (table, new) in self.tables.iter_mut().zip(fresh) {
-            for labels in new {
-                table.add(labels);
-            }
+            table.add(new);
             if table.slots.len() > self.settings.limits.series {
                 return Err(EvalError::series(self.settings.limits.series));
             }

@@ -59,9 +59,7 @@ impl<S: Source> Run<'_, S> {
         groups.clear();
         groups.resize(node.slots.len(), Group::default());
         if gather.op == Aggregation::Quantile {
-            if param.is_nan() || !(0.0..=1.0).contains(&param) {
-                notes.quantile(gather.param_from, param);
-            }
+            notes.quantile_of_aggregation(gather.param_from, param);
             quantiles(gather, of, param, floats, marks, out);
             return Ok(());
         }

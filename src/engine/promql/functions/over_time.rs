@@ -24,7 +24,7 @@ pub(in crate::engine::promql) fn mean(values: &[f64]) -> f64 {
     for v in rest {
         (sum, lost) = kahan(*v, sum, lost);
     }
-    if sum.is_infinite() {
+    if !sum.is_finite() {
         return incremental_mean(values);
     }
     let count = values.len() as f64;

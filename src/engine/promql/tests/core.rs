@@ -70,7 +70,7 @@ fn operators() {
             http_requests_total{instance="0",job="app"} 500
             http_requests_total{instance="1",job="app"} 600
             > limit * on (job) http_requests_total
-            error: found duplicate series for the match group {job="api"} on the right hand-side of the operation: [{__name__="http_requests_total", instance="1", job="api"}, {__name__="http_requests_total", instance="0", job="api"}];many-to-many matching not allowed: matching labels must be unique on one side
+            error: found duplicate series for the match group {job="api"} on the right hand-side of the operation: [{__name__="http_requests_total", instance="0", job="api"}, {__name__="http_requests_total", instance="1", job="api"}];many-to-many matching not allowed: matching labels must be unique on one side
             > -limit
             {job="api"} -120
         "#]],
@@ -272,7 +272,7 @@ fn what_goes_wrong() {
     }
     expect![[r#"
         > b + on (i) a
-        error: found duplicate series for the match group {i="1"} on the right hand-side of the operation: [{__name__="a", i="1", x="2"}, {__name__="a", i="1", x="1"}];many-to-many matching not allowed: matching labels must be unique on one side
+        error: found duplicate series for the match group {i="1"} on the right hand-side of the operation: [{__name__="a", i="1", x="1"}, {__name__="a", i="1", x="2"}];many-to-many matching not allowed: matching labels must be unique on one side
         > a + on (i) b
         error: multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)
         > a + on (i) group_left b
