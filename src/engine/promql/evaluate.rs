@@ -54,7 +54,7 @@ impl Plan {
         source: &S,
         ws: &mut Workspace,
     ) -> Result<(), EvalError> {
-        loop {
+        for turn in 0.. {
             ws.prepare(self, source.settled());
             let period = Period { start: at, end: at };
             let result = Run {
@@ -68,8 +68,12 @@ impl Plan {
             if !self.has_fresh(ws) {
                 return result;
             }
+            if turn == 0 {
+                self.forget_tables();
+            }
             self.take_fresh(source, ws)?;
         }
+        Ok(())
     }
 
     /// Whether the evaluation has met label sets that the plan does not have.
@@ -201,7 +205,7 @@ impl<S: Source> Run<'_, S> {
                 }
                 out.ordered_as(of);
             }
-            What::OverTime(over) => self.over_time(node, over, at, out)?,
+            What::OverTime(over) => self.over_time(over, at, out)?,
             What::AbsentOverTime(input) => {
                 if !self.any_sample(input, at)? {
                     out.put(0, 1.0);

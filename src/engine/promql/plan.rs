@@ -24,6 +24,9 @@ use crate::model::labels::{Labels, Matcher};
 /// The number of a part; the parts of a part have smaller ones.
 pub(super) type NodeId = u32;
 
+/// Label sets that only evaluation knows are forgotten beyond this many, when new ones come.
+const TABLE_MAX: usize = 1_024;
+
 /// No slot, no group.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -138,6 +141,8 @@ pub(super) struct OverTime {
     pub function: RangeFn,
     /// Over what.
     pub input: Input,
+    /// Whose samples these are.
+    pub of: Slots,
     /// Its scalars, in their order.
     pub args: Vec<Scalar>,
     /// The place of its first argument.
@@ -282,9 +287,9 @@ pub(super) struct Classic {
     pub starts: Box<[u32]>,
     /// For each slot of the part, the classic histogram of the same labels, if it holds a native one; or [`NONE`].
     pub rival_of: Box<[u32]>,
-    /// Results of each classic histogram, for each quantile in turn: `quantile × groups + group`.
+    /// Results of each classic histogram, for each question in turn: `turn × groups + group`.
     pub classic_out: Box<[u32]>,
-    /// Results of each slot that holds a native histogram: `quantile × slots + slot`.
+    /// Results of each slot that holds a native histogram: `turn × slots + slot`.
     pub native_out: Box<[u32]>,
     /// Places of the vector and of each scalar.
     pub of_from: Origin,
@@ -297,10 +302,30 @@ pub(super) struct Classic {
 /// What is asked of a histogram.
 #[derive(Debug)]
 pub(super) enum ClassicFn {
-    /// Quantiles, each with its results.
-    Quantiles(Vec<Scalar>),
+    /// One quantile.
+    Quantile(Scalar),
+    /// Several quantiles, each with a label of its own.
+    Labelled {
+        /// Which.
+        quantiles: Vec<Quantile>,
+        /// The label's name.
+        label: String,
+        /// The label's values for which there are results.
+        values: Vec<String>,
+        /// The table of the values that only evaluation knows, if there are any.
+        table: Option<usize>,
+    },
     /// The share between two values.
     Fraction(Scalar, Scalar),
+}
+
+/// A quantile of several.
+#[derive(Debug)]
+pub(super) struct Quantile {
+    /// Which.
+    pub scalar: Scalar,
+    /// Which of the results are its, if it is a constant.
+    pub turn: Option<usize>,
 }
 
 /// `info()`
@@ -543,6 +568,15 @@ impl Plan {
             tables,
             token: Arc::new(()),
         })
+    }
+
+    /// Forgets label sets seen by earlier evaluations if there are many: those of this one come back.
+    pub(super) fn forget_tables(&mut self) {
+        for table in &mut self.tables {
+            if table.slots.len() > TABLE_MAX {
+                *table = Table::default();
+            }
+        }
     }
 
     /// Resolves anew after new label sets were seen.

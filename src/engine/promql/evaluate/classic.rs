@@ -7,15 +7,17 @@
     clippy::indexing_slicing
 )]
 
-use crate::engine::promql::annotate::Bent;
+use crate::engine::promql::annotate::{Bent, Notes};
 use crate::engine::promql::column::{Column, Kind, Sample};
 use crate::engine::promql::evaluate::Run;
-use crate::engine::promql::plan::{Classic, ClassicFn, NONE, Slot};
+use crate::engine::promql::number::open_metrics;
+use crate::engine::promql::plan::{Classic, ClassicFn, NONE, Scalar, Slot};
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::Source;
 use crate::engine::promql::workspace::Workspace;
 use crate::model::histogram::classic::{Cumulative, fraction, quantile};
 use crate::model::histogram::quantile::Remark;
+use crate::model::labels::Labels;
 
 impl<S: Source> Run<'_, S> {
     pub(super) fn classic(
@@ -30,20 +32,52 @@ impl<S: Source> Run<'_, S> {
                 self.node(classic.of, at)?;
                 self.each_histogram(classic, Asked::Fraction(lower, upper), 0, at, out)
             }
-            ClassicFn::Quantiles(scalars) => {
-                for (i, scalar) in scalars.iter().enumerate() {
-                    let q = self.scalar(scalar, at)?;
-                    if (q.is_nan() || !(0.0..=1.0).contains(&q))
-                        && let Some(from) = classic.args_from.get(i)
-                    {
-                        self.ws.notes.quantile(*from, q);
+            ClassicFn::Quantile(scalar) => {
+                let q = self.quantile(classic, 0, scalar, at)?;
+                self.node(classic.of, at)?;
+                self.each_histogram(classic, Asked::Quantile(q), 0, at, out)
+            }
+            ClassicFn::Labelled {
+                quantiles,
+                label,
+                values,
+                table,
+            } => {
+                self.node(classic.of, at)?;
+                for (i, quantile) in quantiles.iter().enumerate() {
+                    let q = self.quantile(classic, i, &quantile.scalar, at)?;
+                    let turn = quantile.turn.or_else(|| {
+                        let value = open_metrics(q);
+                        let known = values.iter().position(|v| *v == value);
+                        if let (None, Some(table)) = (known, table) {
+                            self.dynamic(*table, Labels::new().with(label, &value));
+                        }
+                        known
+                    });
+                    if let Some(turn) = turn {
+                        self.each_histogram(classic, Asked::Quantile(q), turn, at, out)?;
                     }
-                    self.node(classic.of, at)?;
-                    self.each_histogram(classic, Asked::Quantile(q), i, at, out)?;
                 }
                 Ok(())
             }
         }
+    }
+
+    /// The value of a quantile; remarks on it if it is none.
+    fn quantile(
+        &mut self,
+        classic: &Classic,
+        which: usize,
+        scalar: &Scalar,
+        at: i64,
+    ) -> Result<f64, EvalError> {
+        let q = self.scalar(scalar, at)?;
+        if (q.is_nan() || !(0.0..=1.0).contains(&q))
+            && let Some(from) = classic.args_from.get(which)
+        {
+            self.ws.notes.quantile(*from, q);
+        }
+        Ok(q)
     }
 
     /// Fills the results of the `turn`-th question.
@@ -150,7 +184,7 @@ fn natives(
     turn: usize,
     of: &Column,
     slots: &[Slot],
-    (notes, rivals): (&mut crate::engine::promql::annotate::Notes, &mut [u32]),
+    (notes, rivals): (&mut Notes, &mut [u32]),
     out: &mut Column,
 ) -> Result<(), EvalError> {
     for (slot, sample) in of.samples() {

@@ -80,15 +80,7 @@ impl<S: Source> Run<'_, S> {
             } => {
                 let upto = select.when.time(at, self.period);
                 let after = upto.saturating_sub(*range);
-                let lookback = self.plan.settings.lookback_ms;
-                let (from, to) = match edges {
-                    Edges::Plain => (after, upto),
-                    Edges::Anchored => (after.saturating_sub(lookback), upto),
-                    Edges::Smoothed => (
-                        after.saturating_sub(lookback),
-                        upto.saturating_add(lookback),
-                    ),
-                };
+                let (from, to) = self.around(*edges, after, upto);
                 for series in &select.series {
                     let points = self.series_window(*series, from, to, |window, _| match edges {
                         Edges::Plain => points(window),

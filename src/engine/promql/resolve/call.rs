@@ -266,6 +266,7 @@ impl<S: Source> Resolver<'_, S> {
             RangeFn::Rate | RangeFn::Increase => self.doubts(&slots),
             _ => None,
         };
+        let of = slots.clone();
         let slots = if function.keeps_name() {
             (slots, None)
         } else {
@@ -274,6 +275,7 @@ impl<S: Source> Resolver<'_, S> {
         let what = What::OverTime(Box::new(OverTime {
             function,
             input,
+            of,
             args: scalars,
             args_from,
             doubts,

@@ -314,6 +314,8 @@ fn classic_histograms() {
         "histogram_quantile(0.95, sum by (le) (rate(h_bucket[5m])))",
         "histogram_fraction(0, 0.1, h_bucket)",
         "histogram_quantiles(h_bucket, 'q', 0.5, 0.9)",
+        "histogram_quantiles(h_bucket{i='1'}, 'q', time() / 1000, 0.5)",
+        "histogram_quantiles(h_bucket{i='1'}, 'q', 0.5, 0.5)",
     ] {
         text.push_str(&format!("> {e}\n{}", at(&data, 600, e)));
     }
@@ -331,6 +333,11 @@ fn classic_histograms() {
         {i="2",q="0.5"} 0.1
         {i="1",q="0.9"} 1
         {i="2",q="0.9"} 0.8200000000000001
+        > histogram_quantiles(h_bucket{i='1'}, 'q', time() / 1000, 0.5)
+        {i="1",q="0.5"} 0.55
+        {i="1",q="0.6"} 0.7
+        > histogram_quantiles(h_bucket{i='1'}, 'q', 0.5, 0.5)
+        error: vector cannot contain metrics with the same labelset
     "#]]
     .assert_eq(&text);
 }
