@@ -39,7 +39,7 @@ impl<S: Source> Run<'_, S> {
         if param < 1.0 {
             return Ok(());
         }
-        if param >= 9.223_372_036_854_774_784e18 {
+        if param >= (i64::MAX - 1_023) as f64 {
             return Err(EvalError::execution(format!(
                 "Scalar value {} overflows int64",
                 shortest(param)
