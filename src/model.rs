@@ -6,6 +6,7 @@ pub mod number;
 pub mod histogram;
 pub mod labels;
 pub mod page;
+pub mod pattern;
 pub mod secret;
 pub mod time;
 pub mod written;

@@ -7,12 +7,20 @@
 //! when they load or when the set of series changes and evaluate each tick; a query resolves once and evaluates each
 //! step. There is one evaluator for both.
 
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
 pub mod ast;
 mod lex;
 mod literal;
 pub mod parse;
 mod check;
 pub mod signature;
+mod print;
 pub mod source;
 pub mod settings;
 mod number;

@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::pattern;
+
 /// A set of labels in order of their names; no name twice, no empty value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -237,15 +239,12 @@ impl Matcher {
         let (name, value) = (name.into(), value.into());
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(
-                regex::RegexBuilder::new(&format!("^(?s:{value})$"))
-                    .size_limit(1 << 20)
-                    .build()
-                    .map_err(|error| SelectorError {
-                        at: 0,
-                        what: format!("`{value}` is not a regular expression: {error}"),
-                    })?,
-            ),
+            MatchOp::Regex | MatchOp::NotRegex => {
+                Some(pattern::anchored(&value).map_err(|error| SelectorError {
+                    at: 0,
+                    what: format!("`{value}` is not a regular expression: {error}"),
+                })?)
+            }
         };
         Ok(Self {
             name,

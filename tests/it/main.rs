@@ -6,4 +6,5 @@ mod examples;
 mod exec;
 mod house;
 mod promqltest;
+mod promql;
 mod tell;

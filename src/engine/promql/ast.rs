@@ -197,7 +197,7 @@ pub enum Grouping {
 /// How two vectors are matched.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Matching {
-    /// `on (…)` or `ignoring (…)`; `None`: on all labels.
+    /// `on (…)` or `ignoring (…)`; `None`: on all labels, also if it was written as `ignoring ()`.
     pub on: Option<On>,
     /// `group_left`, `group_right`.
     pub side: Side,

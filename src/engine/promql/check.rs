@@ -8,7 +8,7 @@
 )]
 
 use crate::engine::promql::ast::{
-    BinaryOp, Edges, Expr, Kind, Matching, On, Selector, Side, Span, Type,
+    Aggregation, Edges, Expr, Kind, Matching, On, Selector, Side, Span, Type,
 };
 use crate::engine::promql::parse::ParseError;
 use crate::engine::promql::signature::{Signature, signature};
@@ -33,78 +33,80 @@ pub fn type_of(expr: &Expr) -> Type {
 }
 
 /// Checks an expression, and forgets how vectors are matched where there are none to match.
+///
+/// It walks on the stack, so what it keeps there while it looks at a part is little: each form has its own function.
 pub(super) fn check(expr: &mut Expr) -> Result<Type, ParseError> {
-    let span = expr.span.clone();
+    let span = &expr.span;
     match &mut expr.kind {
         Kind::Number(_) => Ok(Type::Scalar),
         Kind::Text(_) => Ok(Type::Text),
-        Kind::Vector(selector) => {
-            check_name(selector, &span)?;
-            check_not_empty(selector, &span)?;
-            Ok(Type::Vector)
-        }
-        Kind::Matrix { selector, .. } => {
-            check_name(selector, &span)?;
-            check_not_empty(selector, &span)?;
-            Ok(Type::Matrix)
-        }
-        Kind::Subquery { expr, .. } => {
-            let got = check(expr)?;
-            if got == Type::Vector {
-                return Ok(Type::Matrix);
-            }
-            let got = match got {
-                Type::Matrix => "matrix",
-                other => other.name(),
-            };
-            let what = format!("subquery is only allowed on instant vector, got {got} instead");
-            Err(ParseError::new(span, what))
-        }
-        Kind::Call { function, args, .. } => match signature(function) {
-            Some(signature) => check_call(signature, args, span),
-            None => Err(ParseError::new(
-                span,
-                format!("unknown function with name {function:?}"),
-            )),
-        },
+        Kind::Vector(selector) => check_selector(selector, span, Type::Vector),
+        Kind::Matrix { selector, .. } => check_selector(selector, span, Type::Matrix),
+        Kind::Subquery { expr, .. } => check_subquery(expr, span),
+        Kind::Call { function, args, .. } => check_call(function, args, span),
         Kind::Aggregate {
             op, param, expr, ..
-        } => {
-            expect(expr, Type::Vector, "aggregation expression")?;
-            if let (Some(param), Some(wanted)) = (param, op.param()) {
-                expect(param, wanted, "aggregation parameter")?;
-            }
-            Ok(Type::Vector)
-        }
-        Kind::Binary {
-            op,
-            op_span,
-            lhs,
-            rhs,
-            returns_bool,
-            matching,
-        } => {
-            let types = (check(lhs)?, check(rhs)?);
-            check_operator(*op, op_span, *returns_bool, types)?;
-            check_matching(*op, op_span, matching, types, &span, (&lhs.span, &rhs.span))?;
-            Ok(match types {
-                (Type::Scalar, Type::Scalar) => Type::Scalar,
-                _ => Type::Vector,
-            })
-        }
-        Kind::Unary { expr, .. } => {
-            let got = check(expr)?;
-            if matches!(got, Type::Scalar | Type::Vector) {
-                return Ok(got);
-            }
-            let what = format!(
-                "unary expression only allowed on expressions of type scalar or instant vector, got {:?}",
-                got.name()
-            );
-            Err(ParseError::new(span, what))
-        }
+        } => check_aggregate(*op, param.as_deref_mut(), expr),
+        Kind::Binary { .. } => check_binary(&mut expr.kind, span),
+        Kind::Unary { expr, .. } => check_unary(expr, span),
         Kind::Paren(expr) => check(expr),
     }
+}
+
+fn check_subquery(expr: &mut Expr, span: &Span) -> Result<Type, ParseError> {
+    match check(expr)? {
+        Type::Vector => Ok(Type::Matrix),
+        got => Err(no_subquery(span, got)),
+    }
+}
+
+fn no_subquery(span: &Span, got: Type) -> ParseError {
+    let got = match got {
+        Type::Matrix => "matrix",
+        other => other.name(),
+    };
+    let what = format!("subquery is only allowed on instant vector, got {got} instead");
+    ParseError::new(span.clone(), what)
+}
+
+fn check_aggregate(
+    op: Aggregation,
+    param: Option<&mut Expr>,
+    expr: &mut Expr,
+) -> Result<Type, ParseError> {
+    expect(expr, Type::Vector, "aggregation expression")?;
+    if let (Some(param), Some(wanted)) = (param, op.param()) {
+        expect(param, wanted, "aggregation parameter")?;
+    }
+    Ok(Type::Vector)
+}
+
+fn check_binary(kind: &mut Kind, span: &Span) -> Result<Type, ParseError> {
+    let Kind::Binary { lhs, rhs, .. } = kind else {
+        return Ok(Type::Vector);
+    };
+    let types = (check(lhs)?, check(rhs)?);
+    check_operator(kind, types)?;
+    check_matching(kind, types, span)?;
+    Ok(match types {
+        (Type::Scalar, Type::Scalar) => Type::Scalar,
+        _ => Type::Vector,
+    })
+}
+
+fn check_unary(expr: &mut Expr, span: &Span) -> Result<Type, ParseError> {
+    match check(expr)? {
+        got @ (Type::Scalar | Type::Vector) => Ok(got),
+        got => Err(no_sign(span, got)),
+    }
+}
+
+fn no_sign(span: &Span, got: Type) -> ParseError {
+    let what = format!(
+        "unary expression only allowed on expressions of type scalar or instant vector, got {:?}",
+        got.name()
+    );
+    ParseError::new(span.clone(), what)
 }
 
 fn expect(expr: &mut Expr, wanted: Type, context: &str) -> Result<(), ParseError> {
@@ -138,8 +140,38 @@ fn wrong_type(span: Span, wanted: Type, context: &str, got: Type) -> ParseError 
     }
 }
 
-fn check_call(signature: &Signature, args: &mut [Expr], span: Span) -> Result<Type, ParseError> {
-    let (name, given) = (signature.name, args.len());
+fn check_call(function: &str, args: &mut [Expr], span: &Span) -> Result<Type, ParseError> {
+    let Some(signature) = signature(function) else {
+        return Err(ParseError::new(span.clone(), "unknown function"));
+    };
+    check_count(signature, args.len(), span)?;
+    let info = signature.name == "info";
+    if let Some(chosen) = args.get(1).filter(|_| info) {
+        check_info(chosen)?;
+    }
+    for (index, arg) in args.iter_mut().enumerate() {
+        // A selector of labels for `info` may match anything.
+        if info && index == 1 {
+            continue;
+        }
+        let got = check(arg)?;
+        check_arg(signature, index, arg, got)?;
+    }
+    Ok(signature.yields)
+}
+
+fn check_arg(signature: &Signature, index: usize, arg: &Expr, got: Type) -> Result<(), ParseError> {
+    match signature.arg(index) {
+        Some(wanted) if wanted != got => {
+            let context = format!("call to function {:?}", signature.name);
+            Err(wrong_type(arg.span.clone(), wanted, &context, got))
+        }
+        _ => check_edges(arg, signature.name),
+    }
+}
+
+fn check_count(signature: &Signature, given: usize, span: &Span) -> Result<(), ParseError> {
+    let name = signature.name;
     let (min, max) = (signature.args_min(), signature.args_max());
     let bound = if Some(min) == max && given != min {
         Some(format!("{min}"))
@@ -151,25 +183,9 @@ fn check_call(signature: &Signature, args: &mut [Expr], span: Span) -> Result<Ty
     };
     if let Some(bound) = bound {
         let what = format!("expected {bound} argument(s) in call to {name:?}, got {given}");
-        return Err(ParseError::new(span, what).hint(form(signature)));
+        return Err(ParseError::new(span.clone(), what).hint(form(signature)));
     }
-    let context = format!("call to function {name:?}");
-    if name == "info"
-        && let Some(chosen) = args.get(1)
-    {
-        check_info(chosen, &context)?;
-    }
-    for (index, arg) in args.iter_mut().enumerate() {
-        // A selector of labels for `info` may match anything.
-        if name == "info" && index == 1 {
-            continue;
-        }
-        if let Some(wanted) = signature.arg(index) {
-            expect(arg, wanted, &context)?;
-        }
-        check_edges(arg, name)?;
-    }
-    Ok(signature.yields)
+    Ok(())
 }
 
 /// How a function is called, for people.
@@ -186,11 +202,16 @@ fn form(signature: &Signature) -> String {
     format!("it is called as `{}({})`", signature.name, args.join(", "))
 }
 
-fn check_info(chosen: &Expr, context: &str) -> Result<(), ParseError> {
+fn check_info(chosen: &Expr) -> Result<(), ParseError> {
     let span = chosen.span.clone();
     let got = type_of(chosen);
     if got != Type::Vector {
-        return Err(wrong_type(span, Type::Vector, context, got));
+        return Err(wrong_type(
+            span,
+            Type::Vector,
+            "call to function \"info\"",
+            got,
+        ));
     }
     let Kind::Vector(selector) = &chosen.kind else {
         return Err(ParseError::new(span, "expected label selectors only")
@@ -227,13 +248,17 @@ fn check_edges(arg: &Expr, function: &str) -> Result<(), ParseError> {
     Err(ParseError::new(arg.span.clone(), what))
 }
 
-fn check_operator(
-    op: BinaryOp,
-    op_span: &Span,
-    returns_bool: bool,
-    types: (Type, Type),
-) -> Result<(), ParseError> {
-    if returns_bool && !op.is_comparison() {
+fn check_operator(kind: &Kind, types: (Type, Type)) -> Result<(), ParseError> {
+    let Kind::Binary {
+        op,
+        op_span,
+        returns_bool,
+        ..
+    } = kind
+    else {
+        return Ok(());
+    };
+    if *returns_bool && !op.is_comparison() {
         let what = "bool modifier can only be used on comparison operators";
         return Err(ParseError::new(op_span.clone(), what).hint("leave `bool` out"));
     }
@@ -247,14 +272,18 @@ fn check_operator(
     Ok(())
 }
 
-fn check_matching(
-    op: BinaryOp,
-    op_span: &Span,
-    matching: &mut Matching,
-    types: (Type, Type),
-    span: &Span,
-    sides: (&Span, &Span),
-) -> Result<(), ParseError> {
+fn check_matching(kind: &mut Kind, types: (Type, Type), span: &Span) -> Result<(), ParseError> {
+    let Kind::Binary {
+        op,
+        op_span,
+        lhs,
+        rhs,
+        matching,
+        ..
+    } = kind
+    else {
+        return Ok(());
+    };
     if let Some(On::On(labels)) = &matching.on
         && let Some(twice) = labels.iter().find(|l| matching.include.contains(l))
     {
@@ -262,7 +291,7 @@ fn check_matching(
         return Err(ParseError::new(op_span.clone(), what)
             .hint("a label that must be equal on both sides need not be copied"));
     }
-    for (got, side) in [(types.0, sides.0), (types.1, sides.1)] {
+    for (got, side) in [(types.0, &lhs.span), (types.1, &rhs.span)] {
         if !matches!(got, Type::Scalar | Type::Vector) {
             let what = "binary expression must contain only scalar and instant vector types";
             return Err(ParseError::new(side.clone(), what).hint(match got {
@@ -306,6 +335,12 @@ fn check_matching(
         }
     }
     Ok(())
+}
+
+fn check_selector(selector: &Selector, span: &Span, yields: Type) -> Result<Type, ParseError> {
+    check_name(selector, span)?;
+    check_not_empty(selector, span)?;
+    Ok(yields)
 }
 
 fn check_name(selector: &Selector, span: &Span) -> Result<(), ParseError> {

@@ -227,7 +227,7 @@ impl Lexer<'_> {
                 return Err(self.fail(
                     start,
                     "unexpected character after '!' inside braces",
-                    "!= and !~ are the operators of a matcher that begin so",
+                    "the operators of a matcher that begin so are `!=` and `!~`",
                 ));
             }
             '{' => {

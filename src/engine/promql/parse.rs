@@ -13,20 +13,21 @@
 )]
 
 mod clause;
+mod error;
 mod length;
 mod selector;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-
 use crate::engine::limits::{EXPRESSION_BYTES_MAX, EXPRESSION_DEPTH_MAX};
-use crate::engine::promql::ast::{BinaryOp, Expr, Kind, Span};
+use crate::engine::promql::ast::{BinaryOp, Expr, Kind, Matching, Span};
 use crate::engine::promql::check;
 use crate::engine::promql::lex::{Keyword, Lexed, Token, lex};
 use crate::engine::promql::literal;
-use crate::engine::promql::signature::{SIGNATURES, signature};
-use crate::model::written::did_you_mean;
+use crate::engine::promql::parse::error::{experimental, too_deep, unknown_function};
+use crate::engine::promql::signature::signature;
+
+pub use crate::engine::promql::parse::error::{ParseError, Place};
 
 /// Which of the language's experiments are understood; each is a feature flag of Prometheus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,65 +59,6 @@ impl Dialect {
     };
 }
 
-/// Why a text is not an expression.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct ParseError {
-    /// Where: bytes of the text, on boundaries of characters.
-    pub span: Span,
-    /// What is wrong; where Prometheus has words for it, with these words.
-    pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
-
-impl ParseError {
-    pub(super) fn new(span: Span, message: impl Into<String>) -> Self {
-        Self {
-            span,
-            message: message.into(),
-            hint: None,
-        }
-    }
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-    /// As Prometheus prints it: `1:7: parse error: …`.
-    pub fn located(&self, text: &str) -> String {
-        let place = Place::of(text, self.span.start);
-        format!("{place}: parse error: {}", self.message)
-    }
-}
-
-/// A place in a text; prints as `line:column`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// From 1.
-    pub line: usize,
-    /// In bytes, from 1, as Prometheus counts.
-    pub column: usize,
-}
-
-impl Place {
-    /// Where the byte `at` of `text` stands; the end of the text if it has no such byte.
-    pub fn of(text: &str, at: usize) -> Self {
-        let before = text.as_bytes().split_at(at.min(text.len())).0;
-        let lines = before.split(|b| *b == b'\n');
-        let column = before.rsplit(|b| *b == b'\n').next().map_or(0, <[u8]>::len) + 1;
-        Self {
-            line: lines.count(),
-            column,
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.line, self.column)
-    }
-}
-
 /// Reads an expression and checks it: what comes back has types that fit and arguments in the right number.
 ///
 /// # Errors
@@ -143,7 +85,7 @@ pub fn parse(text: &str, dialect: Dialect) -> Result<Expr, ParseError> {
         return Err(ParseError::new(0..0, "no expression found in input")
             .hint("write for example `up == 0`"));
     }
-    let mut expr = parser.expression()?.expr;
+    let mut expr = *parser.expression()?.expr;
     if parser.peek() != Token::End || parser.bad.is_some() {
         return Err(parser.unexpected("", "an operator or the end of the expression"));
     }
@@ -189,9 +131,16 @@ impl Binding {
     }
 }
 
-/// A part of an expression, and how many parts lie in each other in it.
+/// A part of an expression, and how many parts lie in each other in it. Boxed, because a deep expression is read on
+/// the stack and every level holds some of these.
 struct Grown<T = Expr> {
-    expr: T,
+    expr: Box<T>,
+    depth: usize,
+}
+
+/// What stands in the brackets of a call, and how deep the deepest of it is.
+struct Arguments {
+    exprs: Vec<Expr>,
     depth: usize,
 }
 
@@ -275,14 +224,18 @@ impl Parser<'_> {
         if !expected.is_empty() {
             message.push_str(&format!(", expected {expected}"));
         }
-        ParseError::new(span, message)
+        let error = ParseError::new(span, message);
+        if token == Token::Equal && context.is_empty() {
+            return error.hint("`=` belongs in braces; numbers are compared with `==`");
+        }
+        error
     }
 
     /// Puts parts together, unless that makes the tree too deep to walk.
     fn grow(&self, span: Span, kind: Kind, deepest_part: usize) -> Result<Grown, ParseError> {
         let depth = self.deeper(&span, deepest_part)?;
         Ok(Grown {
-            expr: Expr { span, kind },
+            expr: Box::new(Expr { span, kind }),
             depth,
         })
     }
@@ -314,51 +267,69 @@ impl Parser<'_> {
     fn binary(&mut self, loosest: Binding) -> Result<Grown, ParseError> {
         let mut lhs = self.signed()?;
         while let Token::Operator(op) = self.peek() {
-            let binding = Binding::of(op);
-            if binding < loosest {
+            if Binding::of(op) < loosest {
                 break;
             }
-            let op_span = self.take();
-            let (returns_bool, matching) = self.matching()?;
-            let rhs = self.nest(|p| p.binary(binding.of_rhs()))?;
-            let span = lhs.expr.span.start..rhs.expr.span.end;
-            if !self.dialect.fill && (matching.fill_left.is_some() || matching.fill_right.is_some())
-            {
-                return Err(experimental(
-                    span,
-                    "binop fill modifiers are experimental and not enabled",
-                ));
-            }
-            let depth = lhs.depth.max(rhs.depth);
-            let kind = Kind::Binary {
-                op,
-                op_span,
-                lhs: Box::new(lhs.expr),
-                rhs: Box::new(rhs.expr),
-                returns_bool,
-                matching,
-            };
-            lhs = self.grow(span, kind, depth)?;
+            lhs = self.operator(op, lhs)?;
         }
         Ok(lhs)
     }
 
-    /// An operand with or without a sign. A sign is looser than `^`, and before a number it is part of it.
-    fn signed(&mut self) -> Result<Grown, ParseError> {
-        let negate = match self.peek() {
-            Token::Operator(BinaryOp::Sub) => true,
-            Token::Operator(BinaryOp::Add) => false,
-            _ => return self.operand(),
+    /// An operator and what is on its right.
+    fn operator(&mut self, op: BinaryOp, lhs: Grown) -> Result<Grown, ParseError> {
+        let op_span = self.take();
+        let clause = Box::new(self.matching()?);
+        let rhs = self.nest(|p| p.binary(Binding::of(op).of_rhs()))?;
+        self.joined(op, op_span, lhs, *clause, rhs)
+    }
+
+    fn joined(
+        &self,
+        op: BinaryOp,
+        op_span: Span,
+        lhs: Grown,
+        (returns_bool, matching): (bool, Matching),
+        rhs: Grown,
+    ) -> Result<Grown, ParseError> {
+        let span = lhs.expr.span.start..rhs.expr.span.end;
+        let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
+        if fills && !self.dialect.fill {
+            let what = "binop fill modifiers are experimental and not enabled";
+            return Err(experimental(span, what));
+        }
+        let kind = Kind::Binary {
+            op,
+            op_span,
+            lhs: lhs.expr,
+            rhs: rhs.expr,
+            returns_bool,
+            matching,
         };
-        let sign = self.take();
-        let of = self.nest(|p| p.binary(Binding::Pow))?;
-        let span = sign.start..of.expr.span.end;
-        if let Kind::Number(value) = of.expr.kind {
-            return self.grow(span, Kind::Number(if negate { -value } else { value }), 0);
+        self.grow(span, kind, lhs.depth.max(rhs.depth))
+    }
+
+    /// An operand with or without a sign.
+    fn signed(&mut self) -> Result<Grown, ParseError> {
+        match self.peek() {
+            Token::Operator(BinaryOp::Sub) => self.sign_of(true),
+            Token::Operator(BinaryOp::Add) => self.sign_of(false),
+            _ => self.operand(),
+        }
+    }
+
+    /// A sign is looser than `^`, and before a number it is part of it.
+    fn sign_of(&mut self, negate: bool) -> Result<Grown, ParseError> {
+        let start = self.take().start;
+        let mut of = self.nest(|p| p.binary(Binding::Pow))?;
+        let span = start..of.expr.span.end;
+        if let Kind::Number(value) = &mut of.expr.kind {
+            *value = if negate { -*value } else { *value };
+            of.expr.span = span;
+            return Ok(of);
         }
         let kind = Kind::Unary {
             negate,
-            expr: Box::new(of.expr),
+            expr: of.expr,
         };
         self.grow(span, kind, of.depth)
     }
@@ -379,21 +350,9 @@ impl Parser<'_> {
 
     fn primary(&mut self) -> Result<Grown, ParseError> {
         match self.peek() {
-            Token::Number | Token::Duration => {
-                let (span, value) = self.number()?;
-                self.grow(span, Kind::Number(value), 0)
-            }
-            Token::Text => {
-                let (span, bytes) = self.string()?;
-                self.grow(span, Kind::Text(bytes), 0)
-            }
-            Token::OpenParen => {
-                let open = self.take();
-                let inner = self.nest(Self::expression)?;
-                let close = self.expect(Token::CloseParen, "", "an operator or `)`")?;
-                let kind = Kind::Paren(Box::new(inner.expr));
-                self.grow(open.start..close.end, kind, inner.depth)
-            }
+            Token::Number | Token::Duration => self.number_literal(),
+            Token::Text => self.string_literal(),
+            Token::OpenParen => self.paren(),
             Token::Aggregation(op)
                 if matches!(
                     self.after(),
@@ -436,9 +395,29 @@ impl Parser<'_> {
         }
     }
 
+    fn number_literal(&mut self) -> Result<Grown, ParseError> {
+        let (span, value) = self.number()?;
+        self.grow(span, Kind::Number(value), 0)
+    }
+    fn string_literal(&mut self) -> Result<Grown, ParseError> {
+        let (span, bytes) = self.string()?;
+        self.grow(span, Kind::Text(bytes), 0)
+    }
+    fn paren(&mut self) -> Result<Grown, ParseError> {
+        let open = self.take();
+        let inner = self.nest(Self::expression)?;
+        let close = self.expect(Token::CloseParen, "", "an operator or `)`")?;
+        let kind = Kind::Paren(inner.expr);
+        self.grow(open.start..close.end, kind, inner.depth)
+    }
+
     fn call(&mut self) -> Result<Grown, ParseError> {
-        let name_span = self.take();
-        let (args, depth) = self.arguments()?;
+        let name = self.take();
+        let args = self.arguments()?;
+        self.called(name, args)
+    }
+
+    fn called(&self, name_span: Span, args: Arguments) -> Result<Grown, ParseError> {
         let name = self.written(&name_span);
         let Some(known) = signature(name) else {
             return Err(unknown_function(name, name_span));
@@ -447,34 +426,42 @@ impl Parser<'_> {
             let what = format!("function {name:?} is not enabled");
             return Err(experimental(name_span, &what));
         }
+        let span = name_span.start..self.end();
         let kind = Kind::Call {
             function: known.name,
-            name_span: name_span.clone(),
-            args,
+            name_span,
+            args: args.exprs,
         };
-        self.grow(name_span.start..self.end(), kind, depth)
+        self.grow(span, kind, args.depth)
     }
 
-    /// `(a, b)`: what is in it, and how deep the deepest of it is.
-    fn arguments(&mut self) -> Result<(Vec<Expr>, usize), ParseError> {
+    fn arguments(&mut self) -> Result<Arguments, ParseError> {
         self.expect(Token::OpenParen, "", "`(`")?;
-        let (mut args, mut depth) = (Vec::new(), 0);
-        if self.take_if(Token::CloseParen).is_some() {
-            return Ok((args, depth));
-        }
-        loop {
+        let mut args = Arguments {
+            exprs: Vec::new(),
+            depth: 0,
+        };
+        let mut more = self.take_if(Token::CloseParen).is_none();
+        while more {
             let arg = self.nest(Self::expression)?;
-            depth = depth.max(arg.depth);
-            args.push(arg.expr);
-            if self.take_if(Token::CloseParen).is_some() {
-                return Ok((args, depth));
-            }
-            let comma = self.expect(Token::Comma, "", "an operator, `,` or `)`")?;
-            if self.peek() == Token::CloseParen {
-                let what = "trailing commas not allowed in function call args";
-                return Err(ParseError::new(comma, what).hint("leave the last comma out"));
-            }
+            args.depth = args.depth.max(arg.depth);
+            args.exprs.push(*arg.expr);
+            more = self.more_arguments()?;
         }
+        Ok(args)
+    }
+
+    /// Whether a comma follows, and not the closing bracket.
+    fn more_arguments(&mut self) -> Result<bool, ParseError> {
+        if self.take_if(Token::CloseParen).is_some() {
+            return Ok(false);
+        }
+        let comma = self.expect(Token::Comma, "", "an operator, `,` or `)`")?;
+        if self.peek() == Token::CloseParen {
+            let what = "trailing commas not allowed in function call args";
+            return Err(ParseError::new(comma, what).hint("leave the last comma out"));
+        }
+        Ok(true)
     }
 
     /// A number, or the seconds of a duration.
@@ -503,32 +490,5 @@ impl Parser<'_> {
                     .hint("a backslash is written `\\\\`; in backticks it needs no second one"))
             }
         }
-    }
-}
-
-fn too_deep(span: Span) -> ParseError {
-    let what = format!("more than {EXPRESSION_DEPTH_MAX} expressions lie in each other here");
-    ParseError::new(span, what).hint("divide the expression with recording rules")
-}
-
-fn experimental(span: Span, what: &str) -> ParseError {
-    ParseError::new(span, what)
-        .hint("this is experimental in Prometheus and is not switched on here")
-}
-
-fn unknown_function(name: &str, span: Span) -> ParseError {
-    let error = ParseError::new(span, format!("unknown function with name {name:?}"));
-    let aggregations = crate::engine::promql::ast::Aggregation::ALL;
-    let names = SIGNATURES.iter().map(|s| s.name);
-    let near = did_you_mean(
-        &name.to_ascii_lowercase(),
-        names.chain(aggregations.iter().map(|a| a.name())),
-    );
-    match (name, near) {
-        ("holt_winters", _) => {
-            error.hint("since Prometheus 3 it is called `double_exponential_smoothing`")
-        }
-        (_, Some(near)) => error.hint(format!("did you mean `{near}`?")),
-        (_, None) => error,
     }
 }

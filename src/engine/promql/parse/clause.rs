@@ -7,9 +7,10 @@
     clippy::indexing_slicing
 )]
 
-use crate::engine::promql::ast::{Aggregation, BinaryOp, Grouping, Kind, Matching, On, Side};
+use crate::engine::promql::ast::{Aggregation, BinaryOp, Grouping, Kind, Matching, On, Side, Span};
 use crate::engine::promql::lex::{Keyword, Token};
-use crate::engine::promql::parse::{Grown, ParseError, Parser, experimental};
+use crate::engine::promql::parse::error::experimental;
+use crate::engine::promql::parse::{Arguments, Grown, ParseError, Parser};
 
 impl Parser<'_> {
     /// `bool on (…) group_left (…) fill (…)` after an operator, each if it is there.
@@ -36,6 +37,9 @@ impl Parser<'_> {
             if self.peek() == Token::OpenParen {
                 matching.include = self.label_list()?;
             }
+        }
+        if matching.side == Side::One && matching.on == Some(On::Ignoring(Vec::new())) {
+            matching.on = None;
         }
         self.fill(&mut matching)?;
         Ok((returns_bool, matching))
@@ -88,56 +92,59 @@ impl Parser<'_> {
 
     /// `sum by (x) (…)`, `sum (…) by (x)`, `sum (…)`
     pub(super) fn aggregate(&mut self, op: Aggregation) -> Result<Grown, ParseError> {
-        let name = self.take();
-        let before = self.grouping()?;
+        let start = self.take().start;
+        let mut grouping = self.grouping()?;
         if self.peek() != Token::OpenParen {
             return Err(self.unexpected("aggregation", "`(`"));
         }
-        let (mut args, depth) = self.arguments()?;
-        let grouping = match before {
-            Some(grouping) => Some(grouping),
-            None => self.grouping()?,
-        };
-        let span = name.start..self.end();
-        if args.is_empty() {
-            let what = "no arguments for aggregate expression provided";
-            return Err(ParseError::new(span, what)
-                .hint(format!("write what to aggregate: `{}(up)`", op.name())));
+        let args = self.arguments()?;
+        if grouping.is_none() {
+            grouping = self.grouping()?;
         }
+        self.aggregated(op, start..self.end(), grouping, args)
+    }
+
+    fn aggregated(
+        &self,
+        op: Aggregation,
+        span: Span,
+        grouping: Option<Grouping>,
+        mut args: Arguments,
+    ) -> Result<Grown, ParseError> {
+        let name = op.name();
+        let given = args.exprs.len();
+        let Some(expr) = args.exprs.pop() else {
+            let what = "no arguments for aggregate expression provided";
+            return Err(
+                ParseError::new(span, what).hint(format!("write what to aggregate: `{name}(up)`"))
+            );
+        };
         if !self.dialect.experimental_functions
             && matches!(op, Aggregation::LimitK | Aggregation::LimitRatio)
         {
             let what = format!(
-                "{}() is experimental and must be enabled with --enable-feature=promql-experimental-functions",
-                op.name()
+                "{name}() is experimental and must be enabled with --enable-feature=promql-experimental-functions"
             );
             return Err(experimental(span, &what));
         }
         let wanted = if op.param().is_some() { 2 } else { 1 };
-        if args.len() != wanted {
+        if given != wanted {
             let what = format!(
-                "wrong number of arguments for aggregate expression provided, expected {wanted}, got {}",
-                args.len()
+                "wrong number of arguments for aggregate expression provided, expected {wanted}, got {given}"
             );
-            let form = match op {
-                Aggregation::CountValues => "count_values(\"label\", vector)".to_owned(),
-                _ if wanted == 2 => format!("{}(number, vector)", op.name()),
-                _ => format!("{}(vector)", op.name()),
+            let form = match op.param() {
+                Some(param) => format!("{name}({}, instant vector)", param.name()),
+                None => format!("{name}(instant vector)"),
             };
             return Err(ParseError::new(span, what).hint(format!("it is written `{form}`")));
         }
-        let expr = args.pop();
-        let param = args.pop().map(Box::new);
-        let Some(expr) = expr else {
-            return Err(self.unexpected("aggregation", "a vector"));
-        };
         let kind = Kind::Aggregate {
             op,
             grouping: grouping.unwrap_or(Grouping::By(Vec::new())),
-            param,
+            param: args.exprs.pop().map(Box::new),
             expr: Box::new(expr),
         };
-        self.grow(span, kind, depth)
+        self.grow(span, kind, args.depth)
     }
 
     fn grouping(&mut self) -> Result<Option<Grouping>, ParseError> {

@@ -10,7 +10,8 @@
 use crate::engine::promql::ast::{BinaryOp, Length, Placed, Span};
 use crate::engine::promql::lex::{Keyword, Token};
 use crate::engine::promql::literal;
-use crate::engine::promql::parse::{Binding, Grown, ParseError, Parser, experimental};
+use crate::engine::promql::parse::error::experimental;
+use crate::engine::promql::parse::{Binding, Grown, ParseError, Parser};
 
 type Part = Grown<Placed<Length>>;
 
@@ -22,7 +23,7 @@ const EXPECTED: &str = "number, duration, step(), or range()";
 impl Parser<'_> {
     /// The length in a bracket: more than nothing.
     pub(super) fn range(&mut self, context: &str) -> Result<Placed<Length>, ParseError> {
-        let length = settled(self.arithmetic(Binding::Or, context)?.expr);
+        let length = settled(*self.arithmetic(Binding::Or, context)?.expr);
         let positive = match length.value {
             Length::Ms(ms) => ms > 0,
             Length::Secs(secs) => secs > 0.0,
@@ -43,15 +44,15 @@ impl Parser<'_> {
         const CONTEXT: &str = "offset";
         let (token, start) = self.lexed();
         if token == Token::OpenParen {
-            return Ok(settled(self.arithmetic(Binding::Or, CONTEXT)?.expr));
+            return Ok(settled(*self.arithmetic(Binding::Or, CONTEXT)?.expr));
         }
         if !matches!(token, Token::Operator(BinaryOp::Add | BinaryOp::Sub)) {
-            return Ok(settled(self.length_operand(CONTEXT)?.expr));
+            return Ok(settled(*self.length_operand(CONTEXT)?.expr));
         }
         self.take();
         let of = self.length_operand(CONTEXT)?;
         let sign = self.signed_length(token, start, of)?;
-        Ok(settled(sign.expr))
+        Ok(settled(*sign.expr))
     }
 
     fn arithmetic(&mut self, loosest: Binding, context: &str) -> Result<Part, ParseError> {
@@ -77,8 +78,8 @@ impl Parser<'_> {
             let depth = lhs.depth.max(rhs.depth);
             let value = Length::Arithmetic {
                 op,
-                lhs: Box::new(lhs.expr),
-                rhs: Box::new(rhs.expr),
+                lhs: lhs.expr,
+                rhs: rhs.expr,
             };
             lhs = self.part(span, value, depth)?;
         }
@@ -104,7 +105,7 @@ impl Parser<'_> {
             Length::Secs(secs) => Length::Secs(if negate { -secs } else { secs }),
             _ => Length::Sign {
                 negate,
-                of: Box::new(of.expr),
+                of: of.expr,
             },
         };
         self.part(span, value, of.depth)
@@ -145,7 +146,7 @@ impl Parser<'_> {
                 let whole = span.start..close.end;
                 self.allow_arithmetic(&whole)?;
                 let depth = a.depth.max(b.depth);
-                let (a, b) = (Box::new(a.expr), Box::new(b.expr));
+                let (a, b) = (a.expr, b.expr);
                 let min = token == Token::Keyword(Keyword::MinOf);
                 let value = if min {
                     Length::Min(a, b)
@@ -169,7 +170,7 @@ impl Parser<'_> {
     fn part(&self, span: Span, value: Length, deepest_part: usize) -> Result<Part, ParseError> {
         let depth = self.deeper(&span, deepest_part)?;
         Ok(Grown {
-            expr: Placed { span, value },
+            expr: Box::new(Placed { span, value }),
             depth,
         })
     }

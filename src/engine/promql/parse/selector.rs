@@ -9,7 +9,8 @@
 
 use crate::engine::promql::ast::{At, BinaryOp, Edges, Kind, Length, Selector, Shift, Span};
 use crate::engine::promql::lex::{Keyword, Token};
-use crate::engine::promql::parse::{Grown, ParseError, Parser, experimental};
+use crate::engine::promql::parse::error::experimental;
+use crate::engine::promql::parse::{Grown, ParseError, Parser};
 use crate::model::labels::{MatchOp, Matcher};
 
 impl Parser<'_> {
@@ -101,7 +102,7 @@ impl Parser<'_> {
             let close = self.expect(Token::CloseBracket, "subquery selector", "\"]\"")?;
             let span = of.expr.span.start..close.end;
             let kind = Kind::Subquery {
-                expr: Box::new(of.expr),
+                expr: of.expr,
                 range,
                 step,
                 shift: Shift::default(),
@@ -253,9 +254,10 @@ impl Parser<'_> {
 
 fn matcher(name: &str, op: MatchOp, value: &str, span: &Span) -> Result<Matcher, ParseError> {
     Matcher::new(name, op, value).map_err(|error| {
-        let reason = error.what.rsplit("error: ").next().unwrap_or("").trim();
-        let what = format!("error parsing regexp: {reason}: `{value}`");
-        ParseError::new(span.clone(), what)
-            .hint("a character with a meaning of its own, like `(` or `*`, is escaped with `\\\\`")
+        ParseError::new(
+            span.clone(),
+            format!("error parsing regexp: {}", error.what),
+        )
+        .hint("a character with a meaning of its own, like `(` or `*`, is escaped with `\\\\`")
     })
 }
