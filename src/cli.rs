@@ -63,9 +63,9 @@ pub enum Command {
     Demo,
     /// Show every problem of the settings, rules, scripts and runbooks; nothing is run
     Check(check::Args),
-    /// Play scenario files in virtual time and compare what happens
+    /// Play scenario files in virtual time, and PromQL scripts (`.test`), and compare what happens
     Test {
-        /// Scenario files.
+        /// Scenario files and scripts.
         #[arg(required = true)]
         files: Vec<std::path::PathBuf>,
     },

@@ -8,7 +8,6 @@
 )]
 
 use crate::model::histogram::bounds::{exponential, upper};
-use crate::model::histogram::side::Side;
 use crate::model::histogram::{Histogram, ResetHint, Schema};
 
 impl Histogram {
@@ -27,7 +26,7 @@ impl Histogram {
         let (now, then) = (&self.0, &previous.0);
         match (now.schema, then.schema) {
             (Schema::Custom, Schema::Custom) if now.bounds == then.bounds => {
-                fell(&now.positive, &then.positive)
+                fell(now.positive.iter(), then.positive.iter())
             }
             (Schema::Custom, Schema::Custom) => self.fell_between_common_bounds(previous),
             (Schema::Custom, Schema::Exponential(_)) | (Schema::Exponential(_), Schema::Custom) => {
@@ -42,15 +41,28 @@ impl Histogram {
                 if threshold != now.zero_threshold || now.zero_count < zero {
                     return true;
                 }
-                let mut then = then.clone();
-                then.coarsen(a);
-                let outside = |side: &Side<f64>| {
-                    let mut side = side.clone();
-                    side.retain(|index| exponential(index, a) > threshold);
-                    side
+                let coarse;
+                let then = if a < b {
+                    let mut then = then.clone();
+                    then.coarsen(a);
+                    coarse = then;
+                    &coarse
+                } else {
+                    then
                 };
-                fell(&outside(&now.positive), &outside(&then.positive))
-                    || fell(&outside(&now.negative), &outside(&then.negative))
+                let inside =
+                    |bucket: &(i32, f64)| threshold > 0.0 && exponential(bucket.0, a) <= threshold;
+                [
+                    (&now.positive, &then.positive),
+                    (&now.negative, &then.negative),
+                ]
+                .into_iter()
+                .any(|(now, then)| {
+                    fell(
+                        now.iter().skip_while(inside),
+                        then.iter().skip_while(inside),
+                    )
+                })
             }
         }
     }
@@ -95,10 +107,14 @@ impl Histogram {
     }
 }
 
-/// Whether a bucket has less in it than before, or is gone.
-fn fell(now: &Side<f64>, then: &Side<f64>) -> bool {
-    then.iter().any(|(index, count)| match now.get(index) {
-        Some(now) => now < count,
-        None => count != 0.0,
+/// Whether a bucket has less in it than before, or is gone. Both sides ascend.
+fn fell(now: impl Iterator<Item = (i32, f64)>, mut then: impl Iterator<Item = (i32, f64)>) -> bool {
+    let mut now = now.peekable();
+    then.any(|(index, count)| {
+        while now.next_if(|(i, _)| *i < index).is_some() {}
+        match now.next_if(|(i, _)| *i == index) {
+            Some((_, now)) => now < count,
+            None => count != 0.0,
+        }
     })
 }

@@ -19,6 +19,8 @@ pub(super) trait Tally: Copy + Default + From<f64> {
     fn times(self, factor: f64) -> Self;
     /// The count divided by a number.
     fn divided(self, by: f64) -> Self;
+    /// The count, without what rounding has cost.
+    fn rough(self) -> f64;
     /// Whether nothing was counted.
     fn is_zero(self) -> bool;
 }
@@ -32,6 +34,9 @@ impl Tally for f64 {
     }
     fn divided(self, by: f64) -> Self {
         self / by
+    }
+    fn rough(self) -> f64 {
+        self
     }
     fn is_zero(self) -> bool {
         self == 0.0
@@ -69,6 +74,9 @@ impl Tally for Compensated {
             sum: self.sum / by,
             lost: self.lost / by,
         }
+    }
+    fn rough(self) -> f64 {
+        self.sum
     }
     fn is_zero(self) -> bool {
         self.sum == 0.0 && self.lost == 0.0
@@ -166,13 +174,5 @@ impl<C: Tally> Side<C> {
     pub(super) fn drop_within(&mut self, threshold: f64, schema: i8) {
         self.0
             .retain(|(index, _)| exponential(*index, schema) > threshold);
-    }
-}
-
-impl Side<f64> {
-    /// The count of a bucket, if it is there.
-    pub(super) fn get(&self, index: i32) -> Option<f64> {
-        let at = self.0.binary_search_by_key(&index, |(i, _)| *i).ok()?;
-        self.0.get(at).map(|(_, count)| *count)
     }
 }

@@ -8,7 +8,7 @@
 )]
 
 use crate::model::histogram::layout::Layout;
-use crate::model::histogram::side::{Compensated, Side};
+use crate::model::histogram::side::{Compensated, Side, Tally};
 use crate::model::histogram::{Added, Histogram, Incompatible};
 
 /// A sum of histograms.
@@ -33,16 +33,20 @@ impl Sum {
         sum.compact();
         sum
     }
-    /// Whether some count or the sum became infinite.
-    fn overflowed(&self) -> bool {
-        let infinite = |count: Compensated| count.sum.is_infinite();
-        let any = |side: &Side<Compensated>| side.iter().any(|(_, count)| infinite(count));
-        infinite(self.0.zero_count)
-            || infinite(self.0.count)
-            || infinite(self.0.sum)
-            || any(&self.0.positive)
-            || any(&self.0.negative)
-    }
+}
+
+/// No sum of as many counts below this as a histogram has buckets is infinite.
+const SAFE: f64 = 1e300;
+
+/// Whether some count or the sum is at least as large as a bound.
+fn reaches<C: Tally>(layout: &Layout<C>, bound: f64) -> bool {
+    let large = |count: C| count.rough().abs() >= bound;
+    let any = |side: &Side<C>| side.iter().any(|(_, count)| large(count));
+    large(layout.zero_count)
+        || large(layout.count)
+        || large(layout.sum)
+        || any(&layout.positive)
+        || any(&layout.negative)
 }
 
 /// A mean of histograms: of their sum, until that becomes infinite, and then of what there is so far and what comes.
@@ -70,9 +74,14 @@ impl Mean {
     /// If only one has custom bounds; it is not taken in then.
     pub fn add(&mut self, other: &Histogram) -> Result<Added, Incompatible> {
         if !self.is_mean {
+            if !reaches(&self.so_far.0, SAFE) && !reaches(&other.0, SAFE) {
+                let added = self.so_far.add(other)?;
+                self.count += 1.0;
+                return Ok(added);
+            }
             let mut sum = self.so_far.clone();
             let added = sum.add(other)?;
-            if !sum.overflowed() {
+            if !reaches(&sum.0, f64::INFINITY) {
                 self.so_far = sum;
                 self.count += 1.0;
                 return Ok(added);

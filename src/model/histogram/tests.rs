@@ -1,5 +1,12 @@
 //! Arithmetic on histograms, by example and by property.
 
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
 use proptest::collection::{btree_map, btree_set};
 use proptest::prelude::*;
 

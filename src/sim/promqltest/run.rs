@@ -292,6 +292,7 @@ fn pin(expr: &mut Expr, at: i64) -> bool {
 mod tests {
     use super::*;
     use expect_test::{Expect, expect};
+    use proptest::prelude::*;
 
     fn check(script: &str, expected: Expect) {
         let text = match play(script, &settings()) {
@@ -406,5 +407,26 @@ mod tests {
             1: `eval`, `eval_fail`, `eval_warn`, `eval_info` or `eval_ordered`
         "#]],
         );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_script_panics(lines in proptest::collection::vec(line(), 0..12)) {
+            let _ = play(&lines.join("\n"), &settings());
+        }
+    }
+
+    fn line() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just(String::new()),
+            Just("clear".to_owned()),
+            "load(_with_nhcb)? [0-9]{1,2}[smhdy]?",
+            "(a|b_bucket\\{le=\"[0-9]\"\\}|h|h@st) ([0-9]{1,2}|_|stale|-?[0-9]+x[0-9]|\\{\\{count:[0-9] buckets:\\[[0-9]\\]\\}\\}x[0-9]| ){0,6}",
+            "eval(_fail|_ordered)? (instant at|range from 0 to [0-9]m step) [0-9]{1,2}[mhy]? (a|sum\\(b_bucket\\)|rate\\(h\\[5m\\]\\)|1)( [-+*/] h)?",
+            "expect (fail|warn|no_info|ordered|string \"a\"|range vector from 0 to 1m step [0-9]m)( msg: a)?",
+            "\\PC{0,20}",
+        ]
     }
 }

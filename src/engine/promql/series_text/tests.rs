@@ -1,5 +1,12 @@
 //! Lines and what they say.
 
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
