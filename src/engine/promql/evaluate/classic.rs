@@ -7,6 +7,8 @@
     clippy::indexing_slicing
 )]
 
+use std::sync::Arc;
+
 use crate::engine::promql::annotate::{Bent, Notes};
 use crate::engine::promql::column::{Column, Kind, Sample};
 use crate::engine::promql::evaluate::Run;
@@ -100,21 +102,33 @@ impl<S: Source> Run<'_, S> {
         let Some(of) = columns.get(classic.of as usize) else {
             return Ok(());
         };
+        // Where names are dropped at once, they are gone before anything is remarked on.
+        let delayed = self.plan.settings.delayed_name_removal;
+        let name = |l: Option<&Arc<Labels>>| match l {
+            Some(labels) if delayed => labels.get("__name__").to_owned(),
+            Some(_) | None => String::new(),
+        };
         let groups = classic.metrics.len();
         // Groups that have a native histogram beside their buckets: neither counts.
         marks.clear();
         if of.mixed {
             marks.resize(groups, 0);
-            natives(classic, asked, turn, of, slots, (notes, marks), out)?;
+            natives(
+                classic,
+                asked,
+                turn,
+                of,
+                slots,
+                delayed,
+                (notes, marks),
+                out,
+            )?;
         }
         for (slot, group) in classic.group_of.iter().enumerate() {
             if *group == NONE && of.kinds.get(slot) == Some(&Kind::Float) {
                 let labels = slots.get(slot).map(|s| &s.labels);
-                notes.bad_bucket(
-                    classic.of_from,
-                    labels.map_or("", |l| l.get("__name__")),
-                    labels.map_or("", |l| l.get("le")),
-                );
+                let le = labels.map_or("", |l| l.get("le"));
+                notes.bad_bucket(classic.of_from, &name(labels), le);
             }
         }
         let bounds = classic.starts.iter().zip(classic.starts.iter().skip(1));
@@ -158,8 +172,7 @@ impl<S: Source> Run<'_, S> {
                             times: (at, at),
                             count: 1,
                         };
-                        let metric = metric.map_or("", |l| l.get("__name__"));
-                        notes.forced_monotonic(classic.of_from, metric, bent);
+                        notes.forced_monotonic(classic.of_from, &name(metric), bent);
                     }
                     value
                 }
@@ -178,12 +191,14 @@ enum Asked {
 }
 
 #[cold]
+#[expect(clippy::too_many_arguments, reason = "they are the parts of one step")]
 fn natives(
     classic: &Classic,
     asked: Asked,
     turn: usize,
     of: &Column,
     slots: &[Slot],
+    delayed: bool,
     (notes, rivals): (&mut Notes, &mut [u32]),
     out: &mut Column,
 ) -> Result<(), EvalError> {
@@ -194,7 +209,7 @@ fn natives(
         let metric = slots.get(slot).map_or("", |s| s.labels.get("__name__"));
         let rival = classic.rival_of.get(slot).copied().unwrap_or(NONE);
         if rival != NONE && has_buckets(classic, of, rival as usize) {
-            notes.mixed_classic(classic.of_from, metric);
+            notes.mixed_classic(classic.of_from, if delayed { metric } else { "" });
             if let Some(mark) = rivals.get_mut(rival as usize) {
                 *mark = 1;
             }
