@@ -12,11 +12,11 @@
 
 use std::sync::Arc;
 
+use crate::engine::limits::SUBQUERY_DEPTH_MAX;
 use crate::engine::promql::annotate::Origin;
 use crate::engine::promql::ast::{Edges, Expr, Kind, Selector, Shift, Type};
-use crate::engine::promql::plan::{
-    Index, Input, Node, NodeId, Root, Scalar, Select, Slot, Slots, Subquery, Table, What, When,
-};
+use crate::engine::promql::part::{Input, Node, Scalar, Select, Subquery, What};
+use crate::engine::promql::plan::{Index, NodeId, Root, Slot, Slots, Table, When};
 use crate::engine::promql::settings::{EvalError, Settings};
 use crate::engine::promql::source::Source;
 use crate::model::labels::Labels;
@@ -41,6 +41,7 @@ pub(super) struct Frame {
 /// What a resolve yields.
 pub(super) struct Resolved {
     pub nodes: Vec<Node>,
+    pub scopes: Vec<Vec<NodeId>>,
     pub root: Root,
     pub rings: Vec<Option<i64>>,
     pub tables: Vec<Table>,
@@ -59,6 +60,11 @@ pub(super) struct Resolver<'s, S> {
     settings: &'s Settings,
     frame: Frame,
     nodes: Vec<Node>,
+    /// Parts by the subquery in which they lie, and in which we are.
+    scopes: Vec<Vec<NodeId>>,
+    scope: usize,
+    /// How many subqueries are around us.
+    depth: usize,
     rings: Vec<Option<i64>>,
     /// Label sets of dynamic parts that earlier evaluations have seen, and how many of these parts have come by.
     tables: Vec<Table>,
@@ -82,6 +88,9 @@ pub(super) fn resolve<S: Source>(
         settings,
         frame,
         nodes: Vec::new(),
+        scopes: vec![Vec::new()],
+        scope: 0,
+        depth: 0,
         rings: Vec::new(),
         tables,
         dynamic: 0,
@@ -112,6 +121,7 @@ pub(super) fn resolve<S: Source>(
     };
     Ok(Resolved {
         nodes: resolver.nodes,
+        scopes: resolver.scopes,
         root,
         rings: resolver.rings,
         tables: resolver.tables,
@@ -188,6 +198,9 @@ impl<S: Source> Resolver<'_, S> {
             clash,
             what,
         });
+        if let Some(scope) = self.scopes.get_mut(self.scope) {
+            scope.push(id);
+        }
         Ok(id)
     }
     /// The place of a part that is resolved now.
@@ -364,9 +377,20 @@ impl<S: Source> Resolver<'_, S> {
                     None => self.settings.subquery_step_ms.max(1),
                 };
                 let range = length::positive(range, self.frame)?;
+                if self.depth == SUBQUERY_DEPTH_MAX {
+                    return Err(EvalError::bad(format!(
+                        "more than {SUBQUERY_DEPTH_MAX} subqueries lie in each other"
+                    )));
+                }
+                let scope = self.scopes.len();
+                self.scopes.push(Vec::new());
+                let outside = std::mem::replace(&mut self.scope, scope);
                 self.whole += 1;
+                self.depth += 1;
                 let inner = self.vector(of);
+                self.depth -= 1;
                 self.whole -= 1;
+                self.scope = outside;
                 let (inner, _) = inner?;
                 let ring = self.rings.len();
                 let ahead = length::ahead(of, self.settings.lookback_ms, self.frame);
@@ -374,6 +398,7 @@ impl<S: Source> Resolver<'_, S> {
                 let fixed = when.at.is_some();
                 let input = Input::Steps(Subquery {
                     inner,
+                    scope,
                     range,
                     step,
                     when,

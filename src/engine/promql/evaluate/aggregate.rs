@@ -16,7 +16,8 @@ use crate::engine::promql::evaluate::{Run, column};
 use crate::engine::promql::functions::native::{Hints, written};
 use crate::engine::promql::functions::over_time::quantile;
 use crate::engine::promql::number::plain;
-use crate::engine::promql::plan::{CountValues, Gather, Node, Slot};
+use crate::engine::promql::part::{CountValues, Gather, Node};
+use crate::engine::promql::plan::Slot;
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::Source;
 use crate::engine::promql::workspace::{Group, Workspace};
@@ -33,8 +34,7 @@ impl<S: Source> Run<'_, S> {
         at: i64,
         out: &mut Column,
     ) -> Result<(), EvalError> {
-        let param = self.scalar(&gather.param, at)?;
-        self.node(gather.of, at)?;
+        let param = self.scalar(&gather.param, at);
         let slots = self.plan.node(gather.of).map_or(&[][..], |n| &n.slots);
         let Workspace {
             columns,
@@ -100,10 +100,8 @@ impl<S: Source> Run<'_, S> {
     pub(super) fn count_values(
         &mut self,
         count: &CountValues,
-        at: i64,
         out: &mut Column,
     ) -> Result<(), EvalError> {
-        self.node(count.of, at)?;
         let slots = self
             .plan
             .node(count.of)

@@ -13,7 +13,8 @@ use crate::engine::promql::ast::Aggregation;
 use crate::engine::promql::column::{Column, Sample};
 use crate::engine::promql::evaluate::{Run, column};
 use crate::engine::promql::number::shortest;
-use crate::engine::promql::plan::{Choose, Node, NodeId};
+use crate::engine::promql::part::{Choose, Node};
+use crate::engine::promql::plan::NodeId;
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::Source;
 
@@ -28,8 +29,7 @@ impl<S: Source> Run<'_, S> {
         at: i64,
         out: &mut Column,
     ) -> Result<(), EvalError> {
-        let param = self.scalar(&choose.param, at)?;
-        self.node(choose.of, at)?;
+        let param = self.scalar(&choose.param, at);
         if choose.op == Aggregation::LimitRatio {
             return self.limit_ratio(choose, param, out);
         }

@@ -13,7 +13,8 @@ use crate::engine::promql::annotate::{Bent, Notes};
 use crate::engine::promql::column::{Column, Kind, Sample};
 use crate::engine::promql::evaluate::Run;
 use crate::engine::promql::number::open_metrics;
-use crate::engine::promql::plan::{Classic, ClassicFn, NONE, Scalar, Slot};
+use crate::engine::promql::part::{Classic, ClassicFn, Scalar};
+use crate::engine::promql::plan::{NONE, Slot};
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::Source;
 use crate::engine::promql::workspace::Workspace;
@@ -30,13 +31,11 @@ impl<S: Source> Run<'_, S> {
     ) -> Result<(), EvalError> {
         match &classic.function {
             ClassicFn::Fraction(lower, upper) => {
-                let (lower, upper) = (self.scalar(lower, at)?, self.scalar(upper, at)?);
-                self.node(classic.of, at)?;
+                let (lower, upper) = (self.scalar(lower, at), self.scalar(upper, at));
                 self.each_histogram(classic, Asked::Fraction(lower, upper), 0, at, out)
             }
             ClassicFn::Quantile(scalar) => {
                 let q = self.quantile(classic, 0, scalar, at)?;
-                self.node(classic.of, at)?;
                 self.each_histogram(classic, Asked::Quantile(q), 0, at, out)
             }
             ClassicFn::Labelled {
@@ -45,7 +44,6 @@ impl<S: Source> Run<'_, S> {
                 values,
                 table,
             } => {
-                self.node(classic.of, at)?;
                 for (i, quantile) in quantiles.iter().enumerate() {
                     let q = self.quantile(classic, i, &quantile.scalar, at)?;
                     let turn = quantile.turn.or_else(|| {
@@ -73,7 +71,7 @@ impl<S: Source> Run<'_, S> {
         scalar: &Scalar,
         at: i64,
     ) -> Result<f64, EvalError> {
-        let q = self.scalar(scalar, at)?;
+        let q = self.scalar(scalar, at);
         if (q.is_nan() || !(0.0..=1.0).contains(&q))
             && let Some(from) = classic.args_from.get(which)
         {

@@ -15,7 +15,7 @@ use crate::engine::promql::column::Column;
 use crate::engine::promql::evaluate::Run;
 use crate::engine::promql::functions::window::Window;
 use crate::engine::promql::functions::{Ask, RangeFn, Tools, Yield, apply, over_time, rate};
-use crate::engine::promql::plan::{Doubts, Input, OverTime};
+use crate::engine::promql::part::{Doubts, Input, OverTime};
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::{Samples, Scratch, Source, Value, is_stale};
 use crate::engine::promql::workspace::Workspace;
@@ -89,7 +89,7 @@ impl<S: Source> Run<'_, S> {
     ) -> Result<(), EvalError> {
         let mut args = [0.0; 2];
         for (value, scalar) in args.iter_mut().zip(&over.args) {
-            *value = self.scalar(scalar, at)?;
+            *value = self.scalar(scalar, at);
         }
         let (when, range, edges) = match &over.input {
             Input::Series {

@@ -11,7 +11,7 @@ use crate::engine::promql::ast::Edges;
 use crate::engine::promql::evaluate::{Run, column};
 use crate::engine::promql::functions::extended::extended;
 use crate::engine::promql::functions::window::Window;
-use crate::engine::promql::plan::{Input, Subquery};
+use crate::engine::promql::part::{Input, Subquery};
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::{Point, Source, Value};
 
@@ -43,7 +43,7 @@ impl<S: Source> Run<'_, S> {
         let mut result = Ok(());
         let mut ts = next;
         while ts <= upto {
-            result = self.node(subquery.inner, ts);
+            result = self.scope(subquery.scope, ts);
             self.ws.touched += 1;
             if result.is_err() {
                 break;

@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::engine::promql::ast::{Expr, Kind, Shift};
-use crate::engine::promql::plan::{Info, Slots, What, When};
+use crate::engine::promql::part::{Info, What};
+use crate::engine::promql::plan::{Slots, When};
 use crate::engine::promql::resolve::aggregate::Numbering;
 use crate::engine::promql::resolve::{Part, Resolver, bare};
 use crate::engine::promql::settings::EvalError;

@@ -1,5 +1,12 @@
 //! What the language does, each in a few lines.
 
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
 use expect_test::{Expect, expect};
 
 use super::{Data, at, over};
