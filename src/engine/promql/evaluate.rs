@@ -132,7 +132,7 @@ impl<S: Source> Run<'_, S> {
     /// The whole expression at one time.
     pub fn step(&mut self, at: i64) -> Result<(), EvalError> {
         self.ws.touched = self.ws.kept;
-        self.scope(0, at)?;
+        self.scope(0, 0, at)?;
         match &self.plan.root {
             Root::Text(_) => Ok(()),
             Root::Scalar(scalar) => {
@@ -149,19 +149,21 @@ impl<S: Source> Run<'_, S> {
 
     /// Evaluates the parts of the whole expression (0) or of a subquery, each after those that it is made of. A loop and
     /// no recursion: how deep an expression is nested costs no stack.
-    pub fn scope(&mut self, scope: usize, at: i64) -> Result<(), EvalError> {
+    pub fn scope(&mut self, first: NodeId, scope: u32, at: i64) -> Result<(), EvalError> {
         self.plan.settings.go_on()?;
-        for id in self.plan.scopes.get(scope).map_or(&[][..], Vec::as_slice) {
-            self.node(*id, at)?;
+        let nodes = self.plan.nodes.get(first as usize..).unwrap_or_default();
+        for (id, node) in (first..).zip(nodes) {
+            if node.scope == scope {
+                self.node(id, node, at)?;
+            } else if node.scope < scope {
+                break;
+            }
         }
         Ok(())
     }
 
     /// Evaluates a part into its column.
-    fn node(&mut self, id: NodeId, at: i64) -> Result<(), EvalError> {
-        let Some(node) = self.plan.node(id) else {
-            return Ok(());
-        };
+    fn node(&mut self, id: NodeId, node: &Node, at: i64) -> Result<(), EvalError> {
         if node.fixed && self.ws.done.get(id as usize).copied().unwrap_or(false) {
             return Ok(());
         }

@@ -26,6 +26,8 @@ pub(super) struct Node {
     pub from: Origin,
     /// Whether its value is the same at all times of a query.
     pub fixed: bool,
+    /// In which subquery it lies; 0: in none.
+    pub scope: u32,
     /// For each slot the first one with the same labels, where names are dropped at once and two are the same then.
     pub clash: Option<Box<[u32]>>,
     /// What it does.
@@ -64,8 +66,10 @@ pub(super) enum Input {
 pub(super) struct Subquery {
     /// Which part.
     pub inner: NodeId,
-    /// Which scope is evaluated at each step.
-    pub scope: usize,
+    /// What lies in it: its first part, and the number of its scope.
+    pub first: NodeId,
+    /// See `first`.
+    pub scope: u32,
     /// How far back, in milliseconds.
     pub range: i64,
     /// The steps, in milliseconds; at multiples of this.

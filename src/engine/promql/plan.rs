@@ -132,8 +132,6 @@ pub struct Plan {
     pub(super) settings: Settings,
     pub(super) frame: resolve::Frame,
     pub(super) nodes: Vec<Node>,
-    /// The parts of the whole expression, and those of each subquery, in the order in which they are evaluated.
-    pub(super) scopes: Vec<Vec<NodeId>>,
     pub(super) root: Root,
     /// For each subquery how far ahead of a step its value looks, in milliseconds; `None`: it may look anywhere.
     pub(super) rings: Vec<Option<i64>>,
@@ -166,7 +164,6 @@ impl Plan {
     ) -> Result<Self, EvalError> {
         let Resolved {
             nodes,
-            scopes,
             root,
             rings,
             tables,
@@ -176,7 +173,6 @@ impl Plan {
             settings: settings.clone(),
             frame,
             nodes,
-            scopes,
             root,
             rings,
             tables,
@@ -208,7 +204,6 @@ impl Plan {
         let known = std::mem::take(&mut self.tables);
         let resolved = resolve::resolve(&self.expr, source, &self.settings, self.frame, known)?;
         self.nodes = resolved.nodes;
-        self.scopes = resolved.scopes;
         self.root = resolved.root;
         self.rings = resolved.rings;
         self.tables = resolved.tables;

@@ -41,7 +41,6 @@ pub(super) struct Frame {
 /// What a resolve yields.
 pub(super) struct Resolved {
     pub nodes: Vec<Node>,
-    pub scopes: Vec<Vec<NodeId>>,
     pub root: Root,
     pub rings: Vec<Option<i64>>,
     pub tables: Vec<Table>,
@@ -60,9 +59,9 @@ pub(super) struct Resolver<'s, S> {
     settings: &'s Settings,
     frame: Frame,
     nodes: Vec<Node>,
-    /// Parts by the subquery in which they lie, and in which we are.
-    scopes: Vec<Vec<NodeId>>,
-    scope: usize,
+    /// In which subquery we are, and how many there have been.
+    scope: u32,
+    scopes: u32,
     /// How many subqueries are around us.
     depth: usize,
     rings: Vec<Option<i64>>,
@@ -88,8 +87,8 @@ pub(super) fn resolve<S: Source>(
         settings,
         frame,
         nodes: Vec::new(),
-        scopes: vec![Vec::new()],
         scope: 0,
+        scopes: 0,
         depth: 0,
         rings: Vec::new(),
         tables,
@@ -121,7 +120,6 @@ pub(super) fn resolve<S: Source>(
     };
     Ok(Resolved {
         nodes: resolver.nodes,
-        scopes: resolver.scopes,
         root,
         rings: resolver.rings,
         tables: resolver.tables,
@@ -195,12 +193,10 @@ impl<S: Source> Resolver<'_, S> {
             slots,
             from,
             fixed,
+            scope: self.scope,
             clash,
             what,
         });
-        if let Some(scope) = self.scopes.get_mut(self.scope) {
-            scope.push(id);
-        }
         Ok(id)
     }
     /// The place of a part that is resolved now.
@@ -382,8 +378,8 @@ impl<S: Source> Resolver<'_, S> {
                         "more than {SUBQUERY_DEPTH_MAX} subqueries lie in each other"
                     )));
                 }
-                let scope = self.scopes.len();
-                self.scopes.push(Vec::new());
+                self.scopes += 1;
+                let (scope, first) = (self.scopes, self.nodes.len() as NodeId);
                 let outside = std::mem::replace(&mut self.scope, scope);
                 self.whole += 1;
                 self.depth += 1;
@@ -398,6 +394,7 @@ impl<S: Source> Resolver<'_, S> {
                 let fixed = when.at.is_some();
                 let input = Input::Steps(Subquery {
                     inner,
+                    first,
                     scope,
                     range,
                     step,

@@ -43,7 +43,7 @@ impl<S: Source> Run<'_, S> {
         let mut result = Ok(());
         let mut ts = next;
         while ts <= upto {
-            result = self.scope(subquery.scope, ts);
+            result = self.scope(subquery.first, subquery.scope, ts);
             self.ws.touched += 1;
             if result.is_err() {
                 break;
