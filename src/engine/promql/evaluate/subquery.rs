@@ -82,11 +82,18 @@ impl<S: Source> Run<'_, S> {
                 let after = upto.saturating_sub(*range);
                 let (from, to) = self.around(*edges, after, upto);
                 for series in &select.series {
-                    let points = self.series_window(*series, from, to, |window, _| match edges {
-                        Edges::Plain => points(window),
-                        Edges::Anchored => extended(window, after, upto, false),
-                        Edges::Smoothed => extended(window, after, upto, true),
-                    });
+                    let points =
+                        self.series_window(*series, from, to, |window, _| match edges {
+                            Edges::Plain => Ok(points(window)),
+                            Edges::Anchored => {
+                                floats_only(&window, "anchored")?;
+                                Ok(extended(window, after, upto, false))
+                            }
+                            Edges::Smoothed => {
+                                floats_only(&window, "smoothed")?;
+                                Ok(extended(window, after, upto, true))
+                            }
+                        })?;
                     self.ws.touched += points.len();
                     if self.ws.touched > self.plan.settings.limits.samples {
                         return Err(EvalError::samples());
@@ -123,4 +130,14 @@ fn points(window: Window<'_>) -> Vec<Point> {
             },
         })
         .collect()
+}
+
+/// Ends between samples are made of numbers alone where the samples themselves are the result.
+fn floats_only(window: &Window<'_>, modifier: &str) -> Result<(), EvalError> {
+    if window.pieces.is_empty() {
+        return Ok(());
+    }
+    Err(EvalError::execution(format!(
+        "{modifier} modifier is not supported with histograms"
+    )))
 }

@@ -55,10 +55,9 @@ impl<S: Source> Resolver<'_, S> {
         };
         let mut wanted_series = matchers.clone();
         wanted_series.extend(default);
-        let unnamed = args.len() > 1 && named.is_empty();
         let is_info = |name: &str| {
             let mut names = wanted_series.iter().filter(|m| m.name == NAME);
-            !unnamed && names.all(|m| m.matches(name))
+            names.all(|m| m.matches(name))
         };
         let ignored: Vec<bool> = slots.iter().map(|s| is_info(s.labels.get(NAME))).collect();
         let (series, labels) = self.info_series(&slots, &ignored, &wanted_series);
