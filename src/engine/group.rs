@@ -527,5 +527,10 @@ impl Book {
 
 /// The settings under which rules are evaluated.
 pub(super) fn settings() -> Settings {
-    Settings::default()
+    // As a Prometheus without experimental features: names go where a function drops them.
+    Settings {
+        delayed_name_removal: false,
+        start_timestamps: false,
+        ..Settings::default()
+    }
 }

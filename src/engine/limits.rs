@@ -52,3 +52,6 @@ pub const EXPRESSION_BYTES_MAX: usize = 64 * 1024;
 /// refused, because everything that walks an expression does so on the stack. The deepest of some thousand public
 /// rules has 15.
 pub const EXPRESSION_DEPTH_MAX: usize = 200;
+/// Subqueries that lie in each other; a query with more is refused. Each is a level of evaluation of its own, and
+/// multiplies the steps of those in it.
+pub const SUBQUERY_DEPTH_MAX: usize = 16;

@@ -11,7 +11,7 @@ use crate::engine::promql::ast::Edges;
 use crate::engine::promql::evaluate::{Run, column};
 use crate::engine::promql::functions::extended::extended;
 use crate::engine::promql::functions::window::Window;
-use crate::engine::promql::plan::{Input, Subquery};
+use crate::engine::promql::part::{Input, Subquery};
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::{Point, Source, Value};
 
@@ -43,7 +43,7 @@ impl<S: Source> Run<'_, S> {
         let mut result = Ok(());
         let mut ts = next;
         while ts <= upto {
-            result = self.node(subquery.inner, ts);
+            result = self.scope(subquery.first, subquery.scope, ts);
             self.ws.touched += 1;
             if result.is_err() {
                 break;
@@ -80,21 +80,20 @@ impl<S: Source> Run<'_, S> {
             } => {
                 let upto = select.when.time(at, self.period);
                 let after = upto.saturating_sub(*range);
-                let lookback = self.plan.settings.lookback_ms;
-                let (from, to) = match edges {
-                    Edges::Plain => (after, upto),
-                    Edges::Anchored => (after.saturating_sub(lookback), upto),
-                    Edges::Smoothed => (
-                        after.saturating_sub(lookback),
-                        upto.saturating_add(lookback),
-                    ),
-                };
+                let (from, to) = self.around(*edges, after, upto);
                 for series in &select.series {
-                    let points = self.series_window(*series, from, to, |window, _| match edges {
-                        Edges::Plain => points(window),
-                        Edges::Anchored => extended(window, after, upto, false),
-                        Edges::Smoothed => extended(window, after, upto, true),
-                    });
+                    let points =
+                        self.series_window(*series, from, to, |window, _| match edges {
+                            Edges::Plain => Ok(points(window)),
+                            Edges::Anchored => {
+                                floats_only(&window, "anchored")?;
+                                Ok(extended(window, after, upto, false))
+                            }
+                            Edges::Smoothed => {
+                                floats_only(&window, "smoothed")?;
+                                Ok(extended(window, after, upto, true))
+                            }
+                        })?;
                     self.ws.touched += points.len();
                     if self.ws.touched > self.plan.settings.limits.samples {
                         return Err(EvalError::samples());
@@ -131,4 +130,14 @@ fn points(window: Window<'_>) -> Vec<Point> {
             },
         })
         .collect()
+}
+
+/// Ends between samples are made of numbers alone where the samples themselves are the result.
+fn floats_only(window: &Window<'_>, modifier: &str) -> Result<(), EvalError> {
+    if window.pieces.is_empty() {
+        return Ok(());
+    }
+    Err(EvalError::execution(format!(
+        "{modifier} modifier is not supported with histograms"
+    )))
 }
