@@ -18,6 +18,7 @@ pub mod push;
 pub mod reply;
 pub mod silences;
 pub mod story;
+pub mod write;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -79,6 +80,7 @@ pub fn router(api: Api) -> Router {
     });
     Router::new()
         .route("/metric", post(push::metric))
+        .route("/api/v1/write", post(write::write))
         .route("/health", get(health::alive))
         .route("/healthz", get(health::alive))
         .route("/-/healthy", get(health::alive))

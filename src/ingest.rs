@@ -2,6 +2,7 @@
 //! and says of each item that it cannot take what is wrong with it.
 
 pub mod json;
+pub mod remote_write;
 
 /// Why one item of a request is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -20,6 +21,8 @@ pub const NAME_BYTES_MAX: usize = 256;
 pub const VALUE_BYTES_MAX: usize = 2_048;
 /// Labels of one series.
 pub const LABELS_COUNT_MAX: usize = 32;
+/// Labels of one series that comes from Prometheus, whose service discovery makes many.
+pub const WIRE_LABELS_COUNT_MAX: usize = 128;
 /// Longest delivery id, in bytes.
 pub const ID_BYTES_MAX: usize = 256;
 /// Items of one request.

@@ -46,6 +46,13 @@ pub const OPERATIONS: &[Operation] = &[
         204,
         "Takes samples; answers when they are durable.",
     ),
+    op(
+        "post",
+        "/api/v1/write",
+        "push",
+        204,
+        "Takes Prometheus remote write 1.0; answers when the samples are durable.",
+    ),
     op("get", "/health", "", 200, "Whether the process answers."),
     op(
         "get",

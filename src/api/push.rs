@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::sync::atomic::Ordering;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -12,8 +12,8 @@ use serde_json::json;
 use crate::api::Site;
 use crate::api::reply::{problem, problem_with, with_header};
 use crate::config::settings::Scope;
-use crate::engine::intake::Refusal;
-use crate::engine::limits::{FUTURE_MAX, LATE_MAX, SERIES_COUNT_MAX};
+use crate::engine::intake::{Batch, Refusal};
+use crate::engine::limits::{FUTURE_MAX, LATE_MAX, METRIC_SERIES_MAX, SERIES_COUNT_MAX};
 use crate::ingest::Refused;
 use crate::ingest::json::decode;
 use crate::shell::drive::PushFailure;
@@ -24,8 +24,6 @@ pub const BODY_BYTES_MAX: usize = 16 << 20;
 pub const INFLATED_BYTES_MAX: usize = 64 << 20;
 /// Refused items that are named one by one.
 const ERRORS_SHOWN_MAX: usize = 20;
-/// Where [`crate::shell::drive::Status::refused_total`] counts items that could not be read.
-const MALFORMED: usize = 3;
 
 /// Takes samples; 204 when they are durable.
 pub async fn metric(State(site): State<Site>, headers: HeaderMap, body: Body) -> Response {
@@ -48,37 +46,55 @@ async fn take(site: &Site, headers: &HeaderMap, body: Body) -> Result<Response, 
             )));
         }
     };
+    let bytes = whole(headers, body).await?;
+    let inflated = if gzip { Some(inflate(&bytes)?) } else { None };
+    let (batch, refused) =
+        decode(inflated.as_deref().unwrap_or(&bytes)).map_err(|e| Box::new(not_decoded(&e)))?;
+    drop((bytes, inflated));
+    let (accepted, refused) = store(site, batch, refused).await.map_err(|failure| {
+        let (status, code, wait) = match &failure {
+            PushFailure::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy", "1"),
+            PushFailure::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "5"),
+        };
+        Box::new(not_pushed(&failure, status, code, wait))
+    })?;
+    if refused.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(partly(accepted, refused))
+}
+
+/// The body, within its bound.
+pub(super) async fn whole(headers: &HeaderMap, body: Body) -> Result<Bytes, Box<Response>> {
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|n| n > BODY_BYTES_MAX) {
         return Err(Box::new(too_large("the body", BODY_BYTES_MAX)));
     }
-    let bytes = axum::body::to_bytes(body, BODY_BYTES_MAX)
+    axum::body::to_bytes(body, BODY_BYTES_MAX)
         .await
-        .map_err(|e| Box::new(unread(&e)))?;
-    let inflated = if gzip { Some(inflate(&bytes)?) } else { None };
-    let (batch, refused) =
-        decode(inflated.as_deref().unwrap_or(&bytes)).map_err(|e| Box::new(not_decoded(&e)))?;
-    drop((bytes, inflated));
+        .map_err(|e| Box::new(unread(&e)))
+}
 
-    let (mut refused, mut accepted) = (refused, 0);
-    let malformed = refused.len() as u64;
+/// Stores what was decoded: how many items are durable, and all that were refused.
+pub(super) async fn store(
+    site: &Site,
+    batch: Batch,
+    mut refused: Vec<Refused>,
+) -> Result<(usize, Vec<Refused>), PushFailure> {
+    let (malformed, mut accepted) = (refused.len() as u64, 0);
     if !batch.items.is_empty() {
-        let pushed = site
-            .handle
-            .push(batch)
-            .await
-            .map_err(|e| Box::new(not_pushed(&e)))?;
+        let pushed = site.handle.push(batch).await?;
         accepted = pushed.accepted;
         refused.extend(pushed.refused.iter().map(|(i, why)| at_the_door(*i, *why)));
     }
     // Counted only now: what is sent again because nothing was taken counts once.
-    site.handle.status.refused_total[MALFORMED].fetch_add(malformed, Ordering::Relaxed);
-    if refused.is_empty() {
-        return Ok(StatusCode::NO_CONTENT.into_response());
-    }
-    Ok(partly(accepted, refused))
+    site.handle
+        .status
+        .malformed_total
+        .fetch_add(malformed, Ordering::Relaxed);
+    Ok((accepted, refused))
 }
 
 fn unread(error: &axum::Error) -> Response {
@@ -97,7 +113,7 @@ fn unread(error: &axum::Error) -> Response {
     )
 }
 
-fn too_large(what: &str, limit: usize) -> Response {
+pub(super) fn too_large(what: &str, limit: usize) -> Response {
     problem_with(
         StatusCode::PAYLOAD_TOO_LARGE,
         "too-large",
@@ -140,11 +156,12 @@ fn not_decoded(error: &crate::ingest::json::DecodeError) -> Response {
     )
 }
 
-fn not_pushed(failure: &PushFailure) -> Response {
-    let (status, code, wait) = match failure {
-        PushFailure::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy", "1"),
-        PushFailure::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "5"),
-    };
+pub(super) fn not_pushed(
+    failure: &PushFailure,
+    status: StatusCode,
+    code: &'static str,
+    wait: &str,
+) -> Response {
     with_header(
         problem(status, code, format!("{failure}; nothing was taken")),
         header::RETRY_AFTER,
@@ -166,6 +183,18 @@ fn at_the_door(index: u32, why: Refusal) -> Refused {
             "labels",
             format!("one series too many: the limit is {SERIES_COUNT_MAX} active series"),
         ),
+        Refusal::MetricLimit => (
+            "labels",
+            format!("one series too many: the limit is {METRIC_SERIES_MAX} of one metric"),
+        ),
+        Refusal::OutOfOrder => (
+            "ts",
+            "out of order: the series has a newer sample".to_owned(),
+        ),
+        Refusal::Duplicate => (
+            "ts",
+            "duplicate: the series has another value at that time".to_owned(),
+        ),
     };
     Refused {
         index,
@@ -174,7 +203,7 @@ fn at_the_door(index: u32, why: Refusal) -> Refused {
     }
 }
 
-fn partly(accepted: usize, mut refused: Vec<Refused>) -> Response {
+pub(super) fn partly(accepted: usize, mut refused: Vec<Refused>) -> Response {
     refused.sort_by_key(|r| r.index);
     let count = refused.len();
     refused.truncate(ERRORS_SHOWN_MAX);

@@ -8,12 +8,15 @@
     clippy::indexing_slicing
 )]
 
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use crate::engine::limits::{DELIVERY_ID_MEMORY, FUTURE_MAX, LATE_MAX, SERIES_COUNT_MAX};
+use crate::engine::limits::{
+    DELIVERY_ID_MEMORY, FUTURE_MAX, LATE_MAX, METRIC_SERIES_MAX, SERIES_COUNT_MAX,
+};
 use crate::engine::series::Sample;
 use crate::model::labels::SeriesKey;
 use crate::model::time::Timestamp;
@@ -25,6 +28,9 @@ pub struct Batch {
     pub keys: Vec<u8>,
     /// The items, in order.
     pub items: Vec<Item>,
+    /// Whether a series has one value at a time and no way back, as Prometheus's own: then an older sample, and another
+    /// value of the same time, are refused, and the same value is a repetition.
+    pub exact: bool,
 }
 
 impl Batch {
@@ -76,6 +82,38 @@ pub enum Refusal {
     Future,
     /// One series more than [`SERIES_COUNT_MAX`].
     SeriesLimit,
+    /// One series more than [`METRIC_SERIES_MAX`] of one metric.
+    MetricLimit,
+    /// Older than the newest sample of its series, where there is no way back.
+    OutOfOrder,
+    /// Another value than the one that its series has at that time.
+    Duplicate,
+}
+
+impl Refusal {
+    /// All of them, with the names under which they are counted.
+    pub const ALL: [(&'static str, Refusal); 6] = [
+        ("late", Refusal::Late),
+        ("future", Refusal::Future),
+        ("series_limit", Refusal::SeriesLimit),
+        ("metric_limit", Refusal::MetricLimit),
+        ("out_of_order", Refusal::OutOfOrder),
+        ("duplicate", Refusal::Duplicate),
+    ];
+    /// Its place among them.
+    pub fn place(self) -> usize {
+        Self::ALL.iter().position(|(_, r)| *r == self).unwrap_or(0)
+    }
+}
+
+/// Where a sample stands to the newest one of its series.
+enum Place {
+    /// After it.
+    Next,
+    /// At the same time.
+    Same,
+    /// Before it.
+    Back,
 }
 
 /// What the door let in.
@@ -101,6 +139,10 @@ pub struct Intake {
     /// Ids of the current and of the last span of [`DELIVERY_ID_MEMORY`].
     ids: [BTreeSet<u128>; 2],
     ids_since: Timestamp,
+    /// By number: the newest sample of a series, ms since the epoch.
+    newest: Vec<(i64, f64)>,
+    /// Series of each metric.
+    of_metric: BTreeMap<Box<str>, u32>,
     /// Items whose delivery id was known.
     pub repeated_total: u64,
 }
@@ -124,11 +166,21 @@ impl Intake {
         }) {
             return Some(*found);
         }
-        if keys.len() >= SERIES_COUNT_MAX {
+        let metric = key.split(|b| *b == 0xff).next().unwrap_or(&[]);
+        let metric = std::str::from_utf8(metric).unwrap_or("");
+        let of_metric = self.of_metric.get(metric).copied().unwrap_or(0);
+        if keys.len() >= SERIES_COUNT_MAX || of_metric >= METRIC_SERIES_MAX {
             return None;
         }
         let number = u32::try_from(keys.len()).ok()?;
         let key = SeriesKey::from_canonical(key);
+        match self.of_metric.get_mut(key.metric()) {
+            Some(count) => *count += 1,
+            None => {
+                self.of_metric.insert(key.metric().into(), 1);
+            }
+        }
+        self.newest.push((i64::MIN, 0.0));
         self.keys.push(key.clone());
         let keys = &self.keys;
         self.index.insert_unique(hash, number, |n| {
@@ -182,23 +234,82 @@ impl Intake {
                 }
                 into.ids.push(id);
             }
-            match self.number(key, &mut into.new) {
-                Some(series) => into.samples.push(Sample {
-                    series,
-                    ts,
-                    value: item.value,
-                }),
-                None => refused.push((item.index, Refusal::SeriesLimit)),
+            let series = match self.number(key, &mut into.new) {
+                Some(series) => series,
+                None => {
+                    refused.push((item.index, self.bound()));
+                    continue;
+                }
+            };
+            let sample = Sample {
+                series,
+                ts,
+                value: item.value,
+            };
+            match self.place(&sample) {
+                Place::Next => {}
+                Place::Back | Place::Same if !batch.exact => {}
+                Place::Back => {
+                    refused.push((item.index, Refusal::OutOfOrder));
+                    continue;
+                }
+                Place::Same if self.is_repeated(&sample) => {
+                    self.repeated_total += 1;
+                    continue;
+                }
+                Place::Same => {
+                    refused.push((item.index, Refusal::Duplicate));
+                    continue;
+                }
             }
+            self.note(&sample);
+            into.samples.push(sample);
         }
         refused
     }
 
-    /// Takes back ids that did not become durable, so that the sender's retry is not taken for a repetition.
-    pub fn forget(&mut self, ids: &[u128]) {
+    /// Which bound one series more breaks.
+    fn bound(&self) -> Refusal {
+        if self.keys.len() >= SERIES_COUNT_MAX {
+            Refusal::SeriesLimit
+        } else {
+            Refusal::MetricLimit
+        }
+    }
+
+    fn place(&self, sample: &Sample) -> Place {
+        let newest = self.newest.get(sample.series as usize);
+        match newest.map_or(i64::MIN, |(t, _)| *t).cmp(&sample.ts.ms()) {
+            Ordering::Less => Place::Next,
+            Ordering::Equal => Place::Same,
+            Ordering::Greater => Place::Back,
+        }
+    }
+
+    fn is_repeated(&self, sample: &Sample) -> bool {
+        let newest = self.newest.get(sample.series as usize);
+        newest.is_some_and(|(_, v)| v.to_bits() == sample.value.to_bits())
+    }
+
+    /// Remembers the newest sample of a series.
+    pub fn note(&mut self, sample: &Sample) {
+        if let Some(newest) = self.newest.get_mut(sample.series as usize)
+            && newest.0 <= sample.ts.ms()
+        {
+            *newest = (sample.ts.ms(), sample.value);
+        }
+    }
+
+    /// Takes back what did not become durable, so that the sender's retry is not taken for a repetition.
+    pub fn forget(&mut self, admitted: &Admitted) {
         for set in &mut self.ids {
-            for id in ids {
+            for id in &admitted.ids {
                 set.remove(id);
+            }
+        }
+        for sample in &admitted.samples {
+            if let Some(newest) = self.newest.get_mut(sample.series as usize) {
+                *newest = (i64::MIN, 0.0);
             }
         }
     }
@@ -260,9 +371,60 @@ mod tests {
         assert_eq!(into.samples.len(), 2, "an id belongs to its series");
         door.admit(Timestamp::from_ms(599_999), &one, &mut into);
         assert_eq!(into.samples.len(), 2);
-        let ids = std::mem::take(&mut into.ids);
-        door.forget(&ids);
+        let lost = Admitted {
+            ids: std::mem::take(&mut into.ids),
+            ..Admitted::default()
+        };
+        door.forget(&lost);
         door.admit(Timestamp::from_ms(600_000), &one, &mut into);
         assert_eq!(into.samples.len(), 4);
+    }
+
+    #[test]
+    fn where_there_is_no_way_back_an_older_sample_is_refused_and_a_repetition_is_none() {
+        let now = Timestamp::from_ms(3_600_000);
+        let mut door = Intake::default();
+        let mut all = Vec::new();
+        let mut push = |door: &mut Intake, ts: i64, value: f64, exact: bool| {
+            let mut into = Admitted::default();
+            let mut one = batch(&[("a", Some(ts), None)]);
+            (one.exact, one.items[0].value) = (exact, value);
+            let before = door.repeated_total;
+            let refused = door.admit(now, &one, &mut into);
+            let taken = into.samples.len();
+            all.extend(into.samples);
+            (
+                refused.first().map(|r| r.1),
+                taken,
+                door.repeated_total - before,
+            )
+        };
+        assert_eq!(push(&mut door, 3_500_000, 1.0, true), (None, 1, 0));
+        assert_eq!(push(&mut door, 3_500_000, 1.0, true), (None, 0, 1));
+        assert_eq!(
+            push(&mut door, 3_500_000, 2.0, true),
+            (Some(Refusal::Duplicate), 0, 0)
+        );
+        assert_eq!(
+            push(&mut door, 3_400_000, 1.0, true),
+            (Some(Refusal::OutOfOrder), 0, 0)
+        );
+        assert_eq!(push(&mut door, 3_400_000, 1.0, false), (None, 1, 0));
+        assert_eq!(push(&mut door, 3_500_001, f64::NAN, true), (None, 1, 0));
+        assert_eq!(push(&mut door, 3_500_001, f64::NAN, true), (None, 0, 1));
+        // What did not reach the disk may come again.
+        let lost = Admitted {
+            samples: all,
+            ..Admitted::default()
+        };
+        door.forget(&lost);
+        let mut push = |door: &mut Intake, ts: i64| {
+            let mut into = Admitted::default();
+            let mut one = batch(&[("a", Some(ts), None)]);
+            one.exact = true;
+            door.admit(now, &one, &mut into);
+            into.samples.len()
+        };
+        assert_eq!(push(&mut door, 3_500_001), 1);
     }
 }

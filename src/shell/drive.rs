@@ -55,8 +55,10 @@ const CATCH_UP_SLOTS: u64 = 60;
 pub struct Status {
     /// Samples accepted, durable.
     pub samples_total: AtomicU64,
-    /// Items refused, by reason: late, future, series limit, malformed.
-    pub refused_total: [AtomicU64; 4],
+    /// Items refused at the door, by [`Refusal::place`].
+    pub refused_total: [AtomicU64; Refusal::ALL.len()],
+    /// Items that could not be read.
+    pub malformed_total: AtomicU64,
     /// Items whose delivery id was known.
     pub repeated_total: AtomicU64,
     /// Ticks judged.

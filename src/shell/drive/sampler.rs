@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 
 use tokio::sync::oneshot;
 
-use crate::engine::intake::{Admitted, Batch, Intake, Refusal};
+use crate::engine::intake::{Admitted, Batch, Intake};
 use crate::engine::series::Sample as Filed;
 use crate::journal::samples::{Encoder, Sample};
 use crate::model::labels::SeriesKey;
@@ -101,7 +101,7 @@ impl Sampler {
                 Err(error) => {
                     let why = chain(&error);
                     self.failed(&why);
-                    self.intake.forget(&group.ids);
+                    self.intake.forget(&group);
                     self.encoder.reset();
                     new = group.new;
                     for (reply, _) in waiting {
@@ -133,12 +133,7 @@ impl Sampler {
             .repeated_total
             .fetch_add(self.intake.repeated_total - before, Ordering::Relaxed);
         for (_, why) in &refused {
-            let slot = match why {
-                Refusal::Late => 0,
-                Refusal::Future => 1,
-                Refusal::SeriesLimit => 2,
-            };
-            self.status.refused_total[slot].fetch_add(1, Ordering::Relaxed);
+            self.status.refused_total[why.place()].fetch_add(1, Ordering::Relaxed);
         }
         match submit.reply {
             Some(reply) => waiting.push((reply, Pushed { accepted, refused })),

@@ -244,6 +244,13 @@ fn refile(
             if let Some(at) = covers.get_mut(number as usize) {
                 *at = Pos::new(slice.covers);
             }
+            if let (Some(ts), Some(value)) = (copy.times.last(), copy.values.last()) {
+                intake.note(&Sample {
+                    series: number,
+                    ts: Timestamp::from_ms(*ts),
+                    value: *value,
+                });
+            }
             engine.put_back(new, number, copy);
         }
     }
@@ -312,6 +319,7 @@ fn refile_log(
         } else {
             samples.collect()
         };
+        samples.iter().for_each(|s| intake.note(s));
         refiled.samples += samples.len() as u64;
         let own = record.kind == KIND_OWN_SAMPLES;
         engine.refile(Admitted {
