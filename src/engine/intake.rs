@@ -418,7 +418,7 @@ mod tests {
             ..Admitted::default()
         };
         door.forget(&lost);
-        let mut push = |door: &mut Intake, ts: i64| {
+        let push = |door: &mut Intake, ts: i64| {
             let mut into = Admitted::default();
             let mut one = batch(&[("a", Some(ts), None)]);
             one.exact = true;
