@@ -12,6 +12,7 @@ use crate::api::auth::Reader;
 use crate::api::reply::stopped;
 use crate::api::{Api, Site};
 use crate::engine::View;
+use crate::engine::own::Own;
 use crate::engine::state::Phase;
 use crate::model::written::Severity;
 
@@ -66,6 +67,7 @@ struct Counted {
     heals_on: bool,
     rules: usize,
     shed: u64,
+    own: Vec<(&'static str, u64)>,
 }
 
 impl Counted {
@@ -92,6 +94,10 @@ impl Counted {
             heals_on: state.switch.on,
             rules: view.book.rules.len(),
             shed: view.series.shed_total,
+            own: Own::ALL
+                .iter()
+                .map(|own| (own.name(), state.own_alerts(*own).count() as u64))
+                .collect(),
         }
     }
 }
@@ -181,8 +187,8 @@ fn own(t: &mut Text, api: &Api) {
         "Whether a log refuses records (1: it does).",
         "log",
         &[
-            ("samples", s.samples_failing.load(Ordering::Relaxed).into()),
-            ("events", s.events_failing.load(Ordering::Relaxed).into()),
+            ("samples", s.samples_refused.why().is_some().into()),
+            ("events", s.events_refused.why().is_some().into()),
         ],
     );
     t.one(
@@ -250,6 +256,13 @@ fn engine(t: &mut Text, c: &Counted) {
         u8::from(c.heals_on),
     );
     t.one("ops_rules", "gauge", "Rules in force.", c.rules);
+    t.by(
+        "ops_own",
+        "gauge",
+        "What is wrong with ops itself, by alertname: places, files, or 1.",
+        "what",
+        &c.own,
+    );
     t.one(
         "ops_samples_shed_total",
         "counter",

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::Engine;
 use crate::engine::event::{About, AlertKey, Cause, Event};
+use crate::engine::own::Own;
 use crate::engine::policy::{Missing, Rule, RuleId};
 use crate::engine::rule::Judged;
 use crate::engine::series::Series;
@@ -202,8 +203,9 @@ impl Engine {
                 known.insert(name, series.key());
             }
         }
+        let own = self.own_alerts();
         let mut edges = Vec::new();
-        for (key, alert) in &self.state.alerts {
+        for (key, alert) in self.state.alerts.iter().filter(|(k, _)| !own.contains(k)) {
             let cause = match (rules.get(&key.rule), known.get(&key.series)) {
                 (None, _) => Cause::RuleRemoved,
                 (Some(rule), Some(series)) if !rule.selector.matches(series) => Cause::RuleRemoved,
@@ -271,15 +273,15 @@ impl Engine {
             if self.state.open.contains_key(&id) {
                 continue;
             }
-            let Some((rule, _)) = self.book.rule(&id) else {
-                continue;
+            let default = self
+                .policy
+                .as_ref()
+                .and_then(|p| p.default_receiver.as_deref());
+            let about = match (Own::of(&id), self.book.rule(&id)) {
+                (Some(own), _) => own.about(default),
+                (None, Some((rule, _))) => about(rule, default),
+                (None, None) => continue,
             };
-            let about = about(
-                rule,
-                self.policy
-                    .as_ref()
-                    .and_then(|p| p.default_receiver.as_deref()),
-            );
             let number = self.state.incident_last + 1;
             self.emit(Event::IncidentOpened {
                 id: number,

@@ -131,10 +131,12 @@ impl Intake {
         !last.contains(&id) && current.insert(id)
     }
 
-    /// Lets in what may come in, adding it to `into`; says what may not, by index.
+    /// Lets in what may come in, adding it to `into`; says what may not, by index. `ahead_ms` is how far the clock by
+    /// which senders measure is ahead of `now`.
     pub fn admit(
         &mut self,
         now: Timestamp,
+        ahead_ms: i64,
         batch: &Batch,
         into: &mut Admitted,
     ) -> Vec<(u32, Refusal)> {
@@ -142,7 +144,9 @@ impl Intake {
         into.at = now;
         let (oldest, newest) = (now - LATE_MAX, now + FUTURE_MAX);
         for item in &batch.items {
-            let ts = item.ts.unwrap_or(now);
+            let ts = item
+                .ts
+                .map_or(now, |ts| ts.shifted(ahead_ms.saturating_neg()));
             if ts < oldest {
                 refused.push((item.index, Refusal::Late));
                 continue;
@@ -212,6 +216,7 @@ mod tests {
         let (mut door, mut into) = (Intake::default(), Admitted::default());
         let refused = door.admit(
             now,
+            0,
             &batch(&[
                 ("a", Some(2_999_999), None),
                 ("a", Some(3_000_000), None),
@@ -238,13 +243,13 @@ mod tests {
             ("a", None, Some("x")),
             ("b", None, Some("x")),
         ]);
-        door.admit(Timestamp::from_ms(0), &one, &mut into);
+        door.admit(Timestamp::from_ms(0), 0, &one, &mut into);
         assert_eq!(into.samples.len(), 2, "an id belongs to its series");
-        door.admit(Timestamp::from_ms(599_999), &one, &mut into);
+        door.admit(Timestamp::from_ms(599_999), 0, &one, &mut into);
         assert_eq!(into.samples.len(), 2);
         let ids = std::mem::take(&mut into.ids);
         door.forget(&ids);
-        door.admit(Timestamp::from_ms(600_000), &one, &mut into);
+        door.admit(Timestamp::from_ms(600_000), 0, &one, &mut into);
         assert_eq!(into.samples.len(), 4);
     }
 }

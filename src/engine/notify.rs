@@ -16,6 +16,7 @@ use crate::engine::limits::{
     CLOSING_TTL, JOIN_INTERVAL, PAGE_BACKOFF_MAX, PAGE_BACKOFF_MIN, PAGE_BUDGET,
     PAGES_IN_FLIGHT_MAX, REPEAT_DEFAULT, SILENT_AFTER,
 };
+use crate::engine::own::Own;
 use crate::engine::rule::value;
 use crate::engine::state::{Incident, Outgoing};
 use crate::engine::{Effect, Engine};
@@ -66,9 +67,10 @@ impl Engine {
 
     fn decide_page(&self, incident: &Incident) -> Decision {
         if incident.about.notify.is_empty() {
-            return Decision::Hold(
-                "the rule names nobody and there is no default receiver".to_owned(),
-            );
+            return Decision::Hold(match Own::of(&incident.rule) {
+                Some(_) => "there is no default receiver: `route.receiver` in ops.yaml".to_owned(),
+                None => "the rule names nobody and there is no default receiver".to_owned(),
+            });
         }
         // An alert is lost when its window is empty: its series was last heard a window before.
         let rule = self.book.rule(&incident.rule);
@@ -117,7 +119,8 @@ impl Engine {
             return Decision::Hold(format!("acknowledged by {}", acked.by));
         }
         let repeat = incident.about.silence_window.unwrap_or(REPEAT_DEFAULT);
-        if self.now >= paged_at + repeat {
+        let past = Own::of(&incident.rule).is_some_and(Own::is_past);
+        if !past && self.now >= paged_at + repeat {
             return Decision::Page(PageKind::Repeat);
         }
         if fresh && self.now >= paged_at + JOIN_INTERVAL {
@@ -271,7 +274,10 @@ impl Engine {
             at: self.now,
             runbook: incident.about.runbook.clone(),
             heal: self.heal_words(incident),
-            board: format!("/board/{}", incident.about.metric),
+            board: match incident.about.metric.as_str() {
+                "" => format!("/incidents/{}", incident.id),
+                metric => format!("/board/{metric}"),
+            },
         }
     }
 

@@ -81,11 +81,19 @@ pub fn policy(rules: Vec<Rule>) -> Policy {
 
 /// The rule files of the scenarios.
 pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
-    let mut rules = Vec::new();
+    let (mut rules, mut default_receiver, mut broken) = (Vec::new(), None, Vec::new());
     for name in names {
         let mut r = rule("slow", "county_api_ms", 10, 1000.0);
         match name.as_str() {
             "none" => continue,
+            "default" => {
+                default_receiver = Some("chief".to_owned());
+                continue;
+            }
+            "broken" => {
+                broken.push("slow.yml".to_owned());
+                continue;
+            }
             "plain" => {}
             "for" => r.for_ = S(5),
             "heal" => {
@@ -127,5 +135,9 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
         }
         rules.push(r);
     }
-    Ok(Arc::new(policy(rules)))
+    Ok(Arc::new(Policy {
+        default_receiver,
+        broken,
+        ..policy(rules)
+    }))
 }

@@ -12,6 +12,7 @@ use crate::journal::samples::{Encoder, Sample};
 use crate::model::labels::SeriesKey;
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::Clock;
+use crate::shell::drive::health::Written;
 use crate::shell::drive::{KIND_SAMPLES, Message, PushFailure, Pushed, Status};
 use crate::shell::store::StoreError;
 use crate::shell::store::log::{Keep, SegLog};
@@ -45,6 +46,8 @@ pub struct Sampler {
     pub engine: Sender<Message>,
     /// The engine's clock.
     pub clock: Clock,
+    /// Whether the log takes records, for the engine.
+    pub written: Written,
     /// Counters.
     pub status: Arc<Status>,
     /// How long samples are kept.
@@ -79,7 +82,10 @@ impl Sampler {
                 Ok(()) => self.acknowledge(group, waiting),
                 Err(error) => {
                     let why = chain(&error);
-                    if !self.status.samples_failing.swap(true, Ordering::Relaxed) {
+                    if let Some(report) = self.written.no(now, &why) {
+                        let _ = self.engine.send(Message::Input(report));
+                    }
+                    if self.status.samples_refused.set(Some(why.clone())) {
                         tracing::error!(error = %why, "Sample log not written; samples are refused.");
                     }
                     self.intake.forget(&group.ids);
@@ -107,7 +113,9 @@ impl Sampler {
         waiting: &mut Vec<Waiting>,
     ) {
         let before = self.intake.repeated_total;
-        let refused = self.intake.admit(now, &submit.batch, group);
+        let refused = self
+            .intake
+            .admit(now, self.clock.ahead_ms(), &submit.batch, group);
         let accepted = submit.batch.items.len() - refused.len();
         self.status
             .repeated_total
@@ -155,8 +163,14 @@ impl Sampler {
     }
 
     fn acknowledge(&mut self, group: Admitted, waiting: Vec<Waiting>) {
-        if self.status.samples_failing.swap(false, Ordering::Relaxed) {
-            tracing::info!("Sample log written again.");
+        // A group of which nothing was taken says nothing about the disk.
+        if !group.samples.is_empty() {
+            if self.status.samples_refused.set(None) {
+                tracing::info!("Sample log written again.");
+            }
+            if let Some(report) = self.written.yes() {
+                let _ = self.engine.send(Message::Input(report));
+            }
         }
         let count = group.samples.len();
         self.status

@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 
 use crate::engine::event::Entry;
 use crate::engine::intake::{Admitted, Intake};
+use crate::engine::own::Own;
 use crate::engine::policy::Policy;
 use crate::engine::series::Sample;
 use crate::engine::state::State;
@@ -17,11 +18,12 @@ use crate::engine::{Effect, Engine, Input};
 use crate::journal::samples::{Encoder, Keys, decode};
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::{Clock, wall};
+use crate::shell::drive::health::{Places, Slots, Written};
 use crate::shell::drive::sampler::{QUEUED_BATCHES_MAX, Sampler};
 use crate::shell::drive::{Drive, Handle, KIND_ENTRY, KIND_SAMPLES, STATE_VERSION, Status};
 use crate::shell::store::log::{Options, SegLog};
 use crate::shell::store::replay::{replay, segment_start};
-use crate::shell::store::{Pos, StoreError, snapshot};
+use crate::shell::store::{Damage, Pos, StoreError, snapshot};
 
 /// Size of an event segment; the space is reserved ahead, so that pages go on when the disk is full.
 const EVENT_SEGMENT_BYTES: u64 = 8 << 20;
@@ -59,33 +61,36 @@ impl Start<'_> {
             self.data.join("samples"),
             self.data.join("snapshots"),
         );
-        let (event_log, event_report) = SegLog::open(
+        let (event_log, _) = SegLog::open(
             &events,
             Options {
                 segment_bytes_max: EVENT_SEGMENT_BYTES,
                 preallocate: true,
             },
         )?;
-        let (sample_log, sample_report) = SegLog::open(
+        let (sample_log, _) = SegLog::open(
             &samples,
             Options {
                 preallocate: true,
                 ..Options::default()
             },
         )?;
-        let mut damaged = event_report.damaged.len() + sample_report.damaged.len();
-
+        // Opening reports on the last segments only; folding reads all that matter, the last ones too.
+        let mut damaged = Vec::new();
         let (state, folded) = fold_events(&events, &snapshots, &mut damaged)?;
-        let clock = Clock::start(state.at);
         let mut engine = Engine::new(state);
         engine.foresee(&self.policy);
         let mut intake = Intake::default();
         let since = wall() - self.retention;
-        damaged += refile_samples(&samples, since, &mut intake, &mut engine)?;
+        damaged.extend(refile_samples(&samples, since, &mut intake, &mut engine)?);
+        let last = engine.view().now;
+        let clock = Clock::start(engine.view().state.clock_ahead_ms(last), last);
         engine.handle(clock.now(), Input::Policy(self.policy));
+        let places = Places::of(self.data);
+        places.found(clock.now(), &damaged, &mut engine);
         status
             .damaged_total
-            .store(damaged as u64, Ordering::Relaxed);
+            .store(damaged.len() as u64, Ordering::Relaxed);
 
         let (entries, _) = broadcast::channel(LIVE_ENTRIES_MAX);
         let (to_engine, inbox) = mpsc::channel();
@@ -94,7 +99,7 @@ impl Start<'_> {
             engine: to_engine.clone(),
             sampler: to_sampler,
             entries: entries.clone(),
-            clock,
+            clock: clock.clone(),
             status: status.clone(),
         };
         let session = u64::try_from(wall().ms()).unwrap_or(0);
@@ -102,7 +107,10 @@ impl Start<'_> {
             engine,
             log: event_log,
             inbox,
-            clock,
+            slots: Slots::unknown(clock.now()),
+            written: Written::unknown(Own::EventsRefused),
+            places,
+            clock: clock.clone(),
             tick: self.tick,
             snapshots,
             entries,
@@ -121,6 +129,7 @@ impl Start<'_> {
             inbox: batches,
             engine: to_engine,
             clock,
+            written: Written::unknown(Own::SamplesRefused),
             status,
             retention: self.retention,
         };
@@ -150,7 +159,7 @@ impl Ready {
 fn fold_events(
     events: &Path,
     snapshots: &Path,
-    damaged: &mut usize,
+    damaged: &mut Vec<Damage>,
 ) -> Result<(State, u64), StoreError> {
     let (found, ignored) = snapshot::load(snapshots, STATE_VERSION)?;
     for passed in ignored {
@@ -177,20 +186,18 @@ fn fold_events(
             }
         }
     })?;
-    *damaged += report.damaged.len();
-    for d in &report.damaged {
-        tracing::error!(file = %d.file.display(), from = d.from, to = d.to, "Event log damaged; what is around it was read.");
-    }
+    damaged.extend(report.damaged);
     Ok((state, folded))
 }
 
-/// Files every kept sample again; how many damaged places were stepped over.
+/// Files every kept sample again; which damaged places were stepped over.
 fn refile_samples(
     dir: &Path,
     since: Timestamp,
     intake: &mut Intake,
     engine: &mut Engine,
-) -> Result<usize, StoreError> {
+) -> Result<Vec<Damage>, StoreError> {
+    let mut unresolved = 0;
     let mut keys: Keys<Option<u32>> = Keys::default();
     let from = segment_start(dir, Pos::new(1))?;
     let report = replay(dir, from, &mut |record| {
@@ -205,6 +212,7 @@ fn refile_samples(
             tracing::error!(pos = %record.pos, "Sample record not understood; passed over.");
             return;
         };
+        unresolved += batch.unresolved;
         for id in &batch.deliveries {
             intake.remember(batch.at, *id);
         }
@@ -227,8 +235,11 @@ fn refile_samples(
             ids: Vec::new(),
         });
     })?;
-    for d in &report.damaged {
-        tracing::error!(file = %d.file.display(), from = d.from, to = d.to, "Sample log damaged; what is around it was read.");
+    if unresolved > 0 {
+        tracing::error!(
+            samples = unresolved,
+            "Samples left out: the record that names their series is lost."
+        );
     }
-    Ok(report.damaged.len())
+    Ok(report.damaged)
 }
