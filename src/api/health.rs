@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::api::reply::json;
 use crate::api::{Api, Site};
+use crate::config::codes;
 use crate::engine::View;
 use crate::engine::own::Own;
 use crate::model::time::{Duration, Timestamp};
@@ -149,7 +150,11 @@ fn named(all: &[String]) -> String {
 fn rules(api: &Api) -> Check {
     let loaded = api.loaded();
     let (broken, errors) = (&loaded.policy.broken, loaded.problems.error_count());
-    if !broken.is_empty() {
+    let mut all = loaded.problems.0.iter().map(|(p, _)| p);
+    let gone = all.find(|p| p.code == codes::NO_FOLDER);
+    if let Some(problem) = gone {
+        Check::new("rules", "degraded", problem.brief())
+    } else if !broken.is_empty() {
         let detail = format!(
             "{} of {} rule files are broken (their last good version, if there was one, is in force): {}",
             broken.len(),

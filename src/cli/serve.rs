@@ -149,6 +149,7 @@ impl Server {
             places,
             url: format!("http://{address}"),
         };
+        deliver.keep_reserve();
         let runtime = tokio::runtime::Handle::current();
         let thread = ready.go(move |effect| {
             let _inside = runtime.enter();

@@ -408,7 +408,8 @@ mod tests {
                   "cause": "acknowledged"
                 }
               ]
-            }"#]].assert_eq(&json);
+            }"#]]
+        .assert_eq(&json);
         assert_eq!(serde_json::from_str::<Entry>(&json).unwrap(), entry);
     }
 }

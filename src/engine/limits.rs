@@ -26,7 +26,7 @@ pub const JOIN_INTERVAL: Duration = Duration::from_mins(5);
 pub const PAGE_BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// Longest wait before a page is tried again.
 pub const PAGE_BACKOFF_MAX: Duration = Duration::from_mins(1);
-/// After this long without acceptance the fallback receiver is told as well.
+/// After this long without acceptance the fallback receiver is told as well, where a receiver does not say when.
 pub const PAGE_BUDGET: Duration = Duration::from_mins(2);
 /// A closing message that nobody accepts is given up after this long, and counted.
 pub const CLOSING_TTL: Duration = Duration::from_hours(24);

@@ -360,12 +360,15 @@ impl Engine {
 
     /// Pages that nobody accepted for long go to the fallback as well.
     fn turn_to_fallbacks(&mut self) {
+        let Some(policy) = &self.policy else { return };
+        let patience = |receiver| policy.fallback_after.get(receiver).copied();
         let late: Vec<Outgoing> = self
             .state
             .outbox
             .values()
             .filter(|o| {
-                let waited = self.now.since(o.queued_at) >= PAGE_BUDGET;
+                let most = patience(&o.page.receiver).unwrap_or(PAGE_BUDGET);
+                let waited = self.now.since(o.queued_at) >= most;
                 waited && !o.fallback_told && !o.in_flight
             })
             .cloned()

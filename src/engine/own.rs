@@ -155,17 +155,11 @@ impl Own {
 }
 
 impl Engine {
-    /// A report about ourselves: it is so, or it no longer is.
+    /// A report about ourselves: it is so, or it no longer is. The next tick gathers what came together into one page.
     pub(super) fn own(&mut self, what: Own, about: &str, is: Option<String>) {
-        let before = self.events.len();
         match is {
             Some(text) => self.own_is(what, about, &text),
             None => self.own_is_not(what, about),
-        }
-        if self.events.len() > before {
-            self.group_alerts();
-            self.decide_pages();
-            self.send_pages();
         }
     }
 
@@ -248,9 +242,9 @@ impl Engine {
         let Some(incident) = self.state.incidents.get(&incident) else {
             return;
         };
-        if !Own::of(&incident.rule).is_some_and(Own::is_past) {
+        let Some(what) = Own::of(&incident.rule).filter(|own| own.is_past()) else {
             return;
-        }
+        };
         let rule = incident.rule.clone();
         let open = incident
             .alerts
@@ -260,6 +254,12 @@ impl Engine {
         for series in series {
             let rule = rule.clone();
             self.end_own_alert(AlertKey { rule, series }, Cause::Acknowledged);
+        }
+        // What was not listed is forgotten, so that more of it is told again.
+        let rest = (what, THE_REST.to_owned());
+        if self.state.own.contains_key(&rest) {
+            let (what, about) = rest;
+            self.emit(Event::OwnEnded { what, about });
         }
         self.group_alerts();
         self.send_pages();

@@ -287,6 +287,12 @@ impl Drive {
                 }
                 self.give(input);
             }
+            // What already waits is tried again and again; more would only wait behind it, and be done late.
+            Message::Command(_, reply)
+                if !self.pending.is_empty() && self.status.events_refused.why().is_some() =>
+            {
+                drop(reply.send(Err(CommandFailure::NotDurable)));
+            }
             Message::Command(command, reply) => match self.engine.check(&command) {
                 Err(error) => drop(reply.send(Err(error.into()))),
                 Ok(()) => {
@@ -421,7 +427,7 @@ fn say(entry: &Entry) {
     for event in &entry.events {
         match event {
             Event::OwnBegan { what, about, text } => {
-                tracing::warn!(what = what.name(), %about, "{text}");
+                tracing::error!(what = what.name(), %about, "{text}");
             }
             Event::OwnEnded { what, about } => {
                 tracing::info!(what = what.name(), %about, "No longer.");

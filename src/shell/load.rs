@@ -138,6 +138,10 @@ impl Loader {
                     .fallback
                     .insert(receiver.name.clone(), fallback.clone());
             }
+            if let Some(after) = receiver.fallback_after {
+                let name = receiver.name.clone();
+                policy.fallback_after.insert(name, after);
+            }
         }
         let files: Vec<SourceFile> = self
             .texts

@@ -74,8 +74,7 @@ pub fn policy(rules: Vec<Rule>) -> Policy {
     Policy {
         rules: rules.into_iter().map(Arc::new).collect(),
         fallback: [("oncall".to_owned(), "manager".to_owned())].into(),
-        default_receiver: None,
-        broken: Vec::new(),
+        ..Policy::default()
     }
 }
 

@@ -4,5 +4,7 @@ mod clock;
 mod crash;
 mod examples;
 mod exec;
+mod faults;
 mod house;
+mod lab;
 mod tell;

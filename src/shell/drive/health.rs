@@ -52,12 +52,15 @@ impl Written {
             return None;
         }
         self.refused = Some((since, now));
-        let (log, waits) = match self.what {
-            Own::SamplesRefused => ("sample", "samples have been refused"),
-            _ => ("event", "pages, heals and requests have waited"),
+        let (log, so) = match self.what {
+            Own::SamplesRefused => ("sample", "samples are refused"),
+            _ => ("event", "pages, heals and requests wait"),
         };
-        let lasted = now.since(since).human();
-        let text = format!("The {log} log cannot be written ({why}); {waits} for {lasted}.");
+        let lasted = match now.since(since) {
+            lasted if lasted < REPORT_EVERY => String::new(),
+            lasted => format!(", for {} so far", lasted.human()),
+        };
+        let text = format!("The {log} log cannot be written ({why}): {so}{lasted}.");
         Some(report(self.what, "", Some(text)))
     }
 
@@ -110,11 +113,10 @@ impl Places {
         }
     }
 
-    /// Reports what a start came upon, in the log and to the engine.
+    /// Reports to the engine what a start came upon.
     pub fn found(&self, now: Timestamp, damaged: &[Damage], engine: &mut Engine) {
         for damage in damaged.iter().take(PLACES_MAX) {
             let (place, text) = self.words(damage);
-            tracing::error!(%place, "{text}");
             engine.handle(now, report(Own::LogDamaged, &place, Some(text)));
         }
         if let Some(more) = damaged.len().checked_sub(PLACES_MAX).filter(|n| *n > 0) {
