@@ -181,7 +181,7 @@ fn clock(api: &Api) -> Check {
         Check::new("clock", "ok", apart(skew))
     } else if (skew - ahead).unsigned_abs() <= SKEW_MS_MAX {
         let detail = format!(
-            "{}, which catches up by 6 minutes an hour; times that senders give are read by the wall clock",
+            "{}, which is led there by 6 minutes an hour; times that senders give are read by the wall clock",
             apart(skew)
         );
         Check::new("clock", "degraded", detail)

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::engine::event::{Event, Outcome, RunEnd, Silence};
+use crate::engine::event::{Event, Silence};
 use crate::engine::limits::{
     CLOSING_TTL, JOIN_INTERVAL, PAGE_BACKOFF_MAX, PAGE_BACKOFF_MIN, PAGE_BUDGET,
     PAGES_IN_FLIGHT_MAX, REPEAT_DEFAULT, SILENT_AFTER,
@@ -272,6 +272,10 @@ impl Engine {
             alerts,
             opened_at: incident.opened_at,
             at: self.now,
+            over: match (kind, &incident.closed) {
+                (PageKind::Closed, Some((_, cause))) => cause.words().to_owned(),
+                _ => String::new(),
+            },
             runbook: incident.about.runbook.clone(),
             heal: self.heal_words(incident),
             board: match incident.about.metric.as_str() {
@@ -279,47 +283,6 @@ impl Engine {
                 metric => format!("/board/{metric}"),
             },
         }
-    }
-
-    /// What the heal did so far, in one line.
-    fn heal_words(&self, incident: &Incident) -> String {
-        let runs = self
-            .state
-            .heals
-            .values()
-            .filter(|h| h.run.incident == incident.id);
-        let mut said: Vec<(Timestamp, String)> = runs
-            .map(|h| {
-                let how = match (&h.ended, &h.closed) {
-                    (_, Some((_, Outcome::Healed))) => "healed".to_owned(),
-                    (Some(e), None)
-                        if e.end == (RunEnd::Exited { code: 0 }) && incident.closed.is_some() =>
-                    {
-                        "healed".to_owned()
-                    }
-                    (Some(e), None) if e.end == (RunEnd::Exited { code: 0 }) => {
-                        format!("success in {}, being verified", e.took.human())
-                    }
-                    (Some(e), Some((_, outcome))) => {
-                        format!("{}, ran {}", outcome.words(), e.took.human())
-                    }
-                    (Some(e), None) => e.end.words(),
-                    (None, Some((_, outcome))) => outcome.words().to_owned(),
-                    (None, None) => "running".to_owned(),
-                };
-                (h.claimed_at, format!("{}: {how}", h.run.script))
-            })
-            .collect();
-        said.sort();
-        for (target, plan) in &incident.plans {
-            if let (None, Some(why)) = (&plan.run, plan.exhausted.as_ref().or(plan.held.as_ref())) {
-                said.push((self.now, format!("{target}: {why}")));
-            }
-        }
-        said.into_iter()
-            .map(|(_, s)| s)
-            .collect::<Vec<_>>()
-            .join("; ")
     }
 
     /// Sends what is due: the oldest page of each incident and receiver, a bounded number to each receiver at once.

@@ -3,3 +3,6 @@
 mod damage;
 mod disk;
 mod files;
+mod people;
+mod scripts;
+mod stall;

@@ -230,7 +230,6 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 /// A page as a webhook got it.
 #[derive(Clone, Debug)]
 pub struct Told {
-    pub at: Instant,
     pub key: String,
     /// The webhook's name: the path it was told at.
     pub name: String,
@@ -269,7 +268,6 @@ impl Hooks {
                          headers: axum::http::HeaderMap,
                          body: String| {
             let page = Told {
-                at: Instant::now(),
                 key: headers["idempotency-key"].to_str().unwrap().to_owned(),
                 name: path.0,
                 body: serde_json::from_str(&body).unwrap(),
