@@ -109,6 +109,10 @@ pub(crate) mod samples {
             alerts: vec![alert("east", 1580.25, None)],
             opened_at,
             at: Timestamp::from_ms(1_763_914_003_000),
+            over: match kind {
+                PageKind::Closed => "recovered".into(),
+                _ => String::new(),
+            },
             runbook: Some("wiki/slow-county-api".into()),
             heal: "rollback_docket_rule.sh success in 0.4 s, verifying".into(),
             board: "/board/county_api_ms".into(),

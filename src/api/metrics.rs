@@ -13,6 +13,7 @@ use crate::api::reply::stopped;
 use crate::api::{Api, Site};
 use crate::engine::View;
 use crate::engine::intake::Refusal;
+use crate::engine::own::Own;
 use crate::engine::policy::Policy;
 use crate::engine::state::Phase;
 use crate::model::written::Severity;
@@ -68,6 +69,7 @@ struct Counted {
     heals_on: bool,
     rules: usize,
     shed: u64,
+    own: Vec<(&'static str, u64)>,
 }
 
 impl Counted {
@@ -94,6 +96,10 @@ impl Counted {
             heals_on: state.switch.on,
             rules: view.policy.map_or(0, Policy::rule_count),
             shed: view.series.shed_total,
+            own: Own::ALL
+                .iter()
+                .map(|own| (own.name(), state.own_alerts(*own).count() as u64))
+                .collect(),
         }
     }
 }
@@ -180,8 +186,8 @@ fn own(t: &mut Text, api: &Api) {
         "Whether a log refuses records (1: it does).",
         "log",
         &[
-            ("samples", s.samples_failing.load(Ordering::Relaxed).into()),
-            ("events", s.events_failing.load(Ordering::Relaxed).into()),
+            ("samples", s.samples_refused.why().is_some().into()),
+            ("events", s.events_refused.why().is_some().into()),
         ],
     );
     t.one(
@@ -249,6 +255,13 @@ fn engine(t: &mut Text, c: &Counted) {
         u8::from(c.heals_on),
     );
     t.one("ops_rules", "gauge", "Rules in force.", c.rules);
+    t.by(
+        "ops_own",
+        "gauge",
+        "What is wrong with ops itself, by alertname: places, files, or 1.",
+        "what",
+        &c.own,
+    );
     t.one(
         "ops_samples_shed_total",
         "counter",

@@ -206,10 +206,21 @@ fn in_project(options: &Options, path: &str) -> PathBuf {
     }
 }
 
+/// Problems that are written out for people; JSON has them all.
+const PROBLEMS_SHOWN_MAX: usize = 200;
+
 fn text(found: &Found) -> String {
     let mut out = String::new();
-    for (problem, text) in &found.problems {
+    for (problem, text) in found.problems.iter().take(PROBLEMS_SHOWN_MAX) {
         let _ = writeln!(out, "{}", problem.render(text));
+    }
+    let more = found.problems.len().saturating_sub(PROBLEMS_SHOWN_MAX);
+    if more > 0 {
+        let _ = writeln!(
+            out,
+            "and {}: `ops check FILE` shows those of one file, `--output json` all",
+            counted(more, "more problem")
+        );
     }
     let _ = writeln!(
         out,

@@ -38,10 +38,15 @@ receivers:
 # ops.yaml
 receivers:
 - name: pager_duty
+  fallback: oncall        # told as well if this one refuses a page, or does not accept it …
+  fallback_after: 2m      # … for so long
   webhook_configs:
   - url: https://pager.opm.gov/webhook
     hmac_secret_env: PAGER_HMAC_SECRET
     timeout: 10s
+- name: oncall
+  email_configs:
+  - to: oncall@opm.gov
 ",
     },
 ];

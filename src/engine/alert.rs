@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::Engine;
 use crate::engine::event::{About, AlertKey, Cause, Event};
 use crate::engine::group::alert_labels;
+use crate::engine::own::Own;
 use crate::engine::policy::{Missing, Rule, RuleId, Test};
 use crate::engine::rule::Judged;
 use crate::engine::series::Series;
@@ -204,8 +205,9 @@ impl Engine {
                 known.insert(name, series.key());
             }
         }
+        let own = self.own_alerts();
         let mut edges = Vec::new();
-        for (key, alert) in &self.state.alerts {
+        for (key, alert) in self.state.alerts.iter().filter(|(k, _)| !own.contains(k)) {
             let rule = self.book.rule(&key.rule);
             // Alerts of an expression are named by labels alone, those of windows by their series.
             let by_labels = key.series.starts_with('{');
@@ -284,15 +286,15 @@ impl Engine {
             if self.state.open.contains_key(&id) {
                 continue;
             }
-            let Some(rule) = self.book.rule(&id) else {
-                continue;
+            let default = self
+                .policy
+                .as_ref()
+                .and_then(|p| p.default_receiver.as_deref());
+            let about = match (Own::of(&id), self.book.rule(&id)) {
+                (Some(own), _) => own.about(default),
+                (None, Some(rule)) => about(rule, default),
+                (None, None) => continue,
             };
-            let about = about(
-                rule,
-                self.policy
-                    .as_ref()
-                    .and_then(|p| p.default_receiver.as_deref()),
-            );
             let number = self.state.incident_last + 1;
             self.emit(Event::IncidentOpened {
                 id: number,

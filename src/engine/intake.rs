@@ -201,10 +201,12 @@ impl Intake {
         !last.contains(&id) && current.insert(id)
     }
 
-    /// Lets in what may come in, adding it to `into`; says what may not, by index.
+    /// Lets in what may come in, adding it to `into`; says what may not, by index. `ahead_ms` is how far the clock by
+    /// which senders measure is ahead of `now`.
     pub fn admit(
         &mut self,
         now: Timestamp,
+        ahead_ms: i64,
         batch: &Batch,
         into: &mut Admitted,
     ) -> Vec<(u32, Refusal)> {
@@ -212,7 +214,9 @@ impl Intake {
         into.at = now;
         let (oldest, newest) = (now - LATE_MAX, now + FUTURE_MAX);
         for item in &batch.items {
-            let ts = item.ts.unwrap_or(now);
+            let ts = item
+                .ts
+                .map_or(now, |ts| ts.shifted(ahead_ms.saturating_neg()));
             if ts < oldest {
                 refused.push((item.index, Refusal::Late));
                 continue;
@@ -341,6 +345,7 @@ mod tests {
         let (mut door, mut into) = (Intake::default(), Admitted::default());
         let refused = door.admit(
             now,
+            0,
             &batch(&[
                 ("a", Some(2_999_999), None),
                 ("a", Some(3_000_000), None),
@@ -367,16 +372,16 @@ mod tests {
             ("a", None, Some("x")),
             ("b", None, Some("x")),
         ]);
-        door.admit(Timestamp::from_ms(0), &one, &mut into);
+        door.admit(Timestamp::from_ms(0), 0, &one, &mut into);
         assert_eq!(into.samples.len(), 2, "an id belongs to its series");
-        door.admit(Timestamp::from_ms(599_999), &one, &mut into);
+        door.admit(Timestamp::from_ms(599_999), 0, &one, &mut into);
         assert_eq!(into.samples.len(), 2);
         let lost = Admitted {
             ids: std::mem::take(&mut into.ids),
             ..Admitted::default()
         };
         door.forget(&lost);
-        door.admit(Timestamp::from_ms(600_000), &one, &mut into);
+        door.admit(Timestamp::from_ms(600_000), 0, &one, &mut into);
         assert_eq!(into.samples.len(), 4);
     }
 
@@ -390,7 +395,7 @@ mod tests {
             let mut one = batch(&[("a", Some(ts), None)]);
             (one.exact, one.items[0].value) = (exact, value);
             let before = door.repeated_total;
-            let refused = door.admit(now, &one, &mut into);
+            let refused = door.admit(now, 0, &one, &mut into);
             let taken = into.samples.len();
             all.extend(into.samples);
             (
@@ -422,7 +427,7 @@ mod tests {
             let mut into = Admitted::default();
             let mut one = batch(&[("a", Some(ts), None)]);
             one.exact = true;
-            door.admit(now, &one, &mut into);
+            door.admit(now, 0, &one, &mut into);
             into.samples.len()
         };
         assert_eq!(push(&mut door, 3_500_001), 1);

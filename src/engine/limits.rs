@@ -36,7 +36,7 @@ pub const JOIN_INTERVAL: Duration = Duration::from_mins(5);
 pub const PAGE_BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// Longest wait before a page is tried again.
 pub const PAGE_BACKOFF_MAX: Duration = Duration::from_mins(1);
-/// After this long without acceptance the fallback receiver is told as well.
+/// After this long without acceptance the fallback receiver is told as well, where a receiver does not say when.
 pub const PAGE_BUDGET: Duration = Duration::from_mins(2);
 /// A closing message that nobody accepts is given up after this long, and counted.
 pub const CLOSING_TTL: Duration = Duration::from_hours(24);
@@ -44,6 +44,22 @@ pub const CLOSING_TTL: Duration = Duration::from_hours(24);
 pub const PAGES_IN_FLIGHT_MAX: usize = 8;
 /// Closed incidents kept for people to look at.
 pub const INCIDENTS_CLOSED_MAX: usize = 1_000;
+/// A wall clock that differs by less from what is believed did not step.
+pub const CLOCK_STEP_MIN: Duration = Duration::from_secs(1);
+/// A step of the wall clock that lasts this long is believed: shorter than it takes until silence is paged about.
+pub const CLOCK_STEP_LASTS: Duration = Duration::from_secs(20);
+/// A rule file that is broken for this long is paged about: long enough to finish an edit.
+pub const BROKEN_AFTER: Duration = Duration::from_mins(5);
+/// Broken files that are kept by name, first ones first: the list is part of an event, and an event has a size.
+pub const BROKEN_NAMED_MAX: usize = 1_000;
+/// Samples refused for this long are paged about; one failed write that the next one makes good is not.
+pub const SAMPLES_REFUSED_AFTER: Duration = Duration::from_secs(10);
+/// An event log that takes nothing for this long is paged about, as soon as it takes something.
+pub const EVENTS_REFUSED_AFTER: Duration = Duration::from_secs(10);
+/// Rules that are judged late for this long are paged about.
+pub const TICKS_LATE_AFTER: Duration = Duration::from_mins(1);
+/// Alerts of one kind about ourselves; the rest is one more.
+pub const OWN_ALERTS_MAX: usize = 100;
 /// Closed heal runs kept for people to look at.
 pub const HEALS_CLOSED_MAX: usize = 1_000;
 /// Retries of a script that says it is busy (exit 75).

@@ -27,6 +27,8 @@ pub struct Policy {
     pub groups: Vec<Arc<Group>>,
     /// For each receiver that has one: who is told when it cannot be reached.
     pub fallback: BTreeMap<String, String>,
+    /// After how long without acceptance that is done, for receivers that say so.
+    pub fallback_after: BTreeMap<String, Duration>,
     /// Who is told about ourselves, and where a rule without `notify` pages.
     pub default_receiver: Option<String>,
     /// Files whose newest version is broken; their last good version is in `rules`.

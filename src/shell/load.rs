@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use crate::config::{
-    FileRules, SecretRef, Settings, SourceFile, check_references, codes, groups, read_rules,
-    read_rules_every, read_settings,
+    FileRules, SecretRef, Settings, SourceFile, check_references, codes, groups, read_rules_every,
+    read_settings,
 };
-use crate::engine::policy::{Policy, Rule};
+use crate::engine::policy::Policy;
 use crate::model::time::Duration;
 use crate::model::written::{Problem, Severity};
 
@@ -72,36 +72,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// How many rules people wrote; those about ourselves are not counted.
+    /// How many rules are in force.
     pub fn rule_count(&self) -> usize {
-        let own = self.policy.rules.iter().filter(|r| r.file == OWN_FILE);
-        self.policy.rule_count() - own.count()
+        self.policy.rule_count()
     }
 }
-
-/// Where the rules about ourselves stand, as far as rules stand in files.
-const OWN_FILE: &str = "ops";
-
-/// Rules about ourselves, on the series that `ops` pushes to itself. They page the default receiver.
-const OWN_RULES: &str = r#"
-- name: ops_rule_file_broken
-  metric: ops_config_ok
-  window: 1m
-  aggregate: last
-  threshold: "< 1"
-  for: 5m
-  missing: resolve
-  annotations:
-    summary: "{{ $labels.file }} is broken; its last good version runs on. `ops check` shows what is wrong."
-- name: ops_log_damaged
-  metric: ops_log_damaged_places
-  window: 1m
-  aggregate: last
-  threshold: 0
-  missing: resolve
-  annotations:
-    summary: "Records in the data folder are damaged; what is around them was read. See the log of this start."
-"#;
 
 /// Loads, and remembers the last good version of each file.
 pub struct Loader {
@@ -165,6 +140,10 @@ impl Loader {
                     .fallback
                     .insert(receiver.name.clone(), fallback.clone());
             }
+            if let Some(after) = receiver.fallback_after {
+                let name = receiver.name.clone();
+                policy.fallback_after.insert(name, after);
+            }
         }
         let files: Vec<SourceFile> = self
             .texts
@@ -196,7 +175,6 @@ impl Loader {
             policy.groups.extend(rules.groups);
         }
         self.good = kept;
-        policy.rules.extend(own_rules());
         let state = files
             .iter()
             .map(|f| (f.path.clone(), !policy.broken.contains(&f.path)))
@@ -323,17 +301,6 @@ impl Loader {
     }
 }
 
-fn own_rules() -> Vec<Arc<Rule>> {
-    let name = OWN_FILE.to_owned();
-    read_rules(&SourceFile {
-        path: name.clone(),
-        shown: name,
-        text: OWN_RULES.to_owned(),
-    })
-    .0
-    .rules
-}
-
 /// A file's text; bytes that are no text are replaced, so that the checker can point at them.
 ///
 /// # Errors
@@ -451,22 +418,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rules_about_ourselves_are_good() {
-        let file = SourceFile {
-            path: "ops".into(),
-            shown: "ops".into(),
-            text: OWN_RULES.into(),
-        };
-        let errors: Vec<_> = read_rules(&file)
-            .1
-            .into_iter()
-            .filter(|p| p.severity == Severity::Error)
-            .collect();
-        assert!(errors.is_empty(), "{errors:?}");
-        assert_eq!(own_rules().len(), 2);
-    }
-
-    #[test]
     fn a_folder_that_vanishes_takes_no_rule_with_it() {
         let root = std::env::temp_dir().join(format!("ops-gone-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&root);
@@ -490,7 +441,7 @@ mod tests {
         };
         let mut loader = Loader::new(places.clone());
         let before = ids(loader.load().unwrap());
-        assert_eq!(before.len(), 3);
+        assert_eq!(before.len(), 1);
         std::fs::rename(root.join("alerts"), root.join("away")).unwrap();
         let without = loader.load().unwrap();
         assert_eq!(without.problems.0[0].0.code, "OPS-L001");
@@ -530,7 +481,6 @@ mod tests {
             l.policy
                 .rules
                 .iter()
-                .filter(|r| r.file != "ops")
                 .map(|r| r.metric().to_owned())
                 .collect::<Vec<_>>()
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::engine::command::Command;
 use crate::engine::event::{Entry, Run};
 use crate::engine::intake::{Admitted, Batch, Intake, Item};
+use crate::engine::pace::Pace;
 use crate::engine::policy::Policy;
 use crate::engine::series::{Sample, SeriesCopy};
 use crate::engine::transcript;
@@ -74,8 +75,12 @@ pub enum Crash {
 
 /// The world.
 pub struct World {
-    /// The time.
+    /// The time, by a clock that nobody sets.
     pub now: Timestamp,
+    /// How far the wall clock of the engine's machine is ahead of it.
+    pub wall_ahead_ms: i64,
+    /// The engine's time. It outlives the engine: what a restart makes of it is tested where it is made.
+    pace: Pace,
     /// Receivers by name; others accept after 100 ms.
     pub receivers: BTreeMap<String, Receiver>,
     /// Scripts by path; others exit 127 at once.
@@ -118,6 +123,13 @@ impl World {
     pub fn new(policy: Arc<Policy>, tick: Duration) -> Self {
         let mut world = Self {
             now: Timestamp::default(),
+            wall_ahead_ms: 0,
+            pace: Pace::start(
+                Duration::ZERO,
+                Timestamp::default(),
+                0,
+                Timestamp::default(),
+            ),
             receivers: BTreeMap::new(),
             scripts: BTreeMap::new(),
             accepted: Vec::new(),
@@ -199,6 +211,15 @@ impl World {
             .min()
     }
 
+    fn mono(&self) -> Duration {
+        self.now.since(Timestamp::default())
+    }
+
+    /// The engine's time.
+    pub fn engine_now(&self) -> Timestamp {
+        self.pace.now(self.mono())
+    }
+
     /// Whether a delivery is under way that will not be accepted: after a restart nobody can know.
     pub fn in_doubt(&self) -> bool {
         self.due
@@ -218,6 +239,10 @@ impl World {
         }
         if self.next_tick <= self.now {
             self.next_tick = self.now + self.tick;
+            let wall = self.now.shifted(self.wall_ahead_ms);
+            if let Some(ahead_ms) = self.pace.read(self.mono(), wall) {
+                self.give(Input::Clock(ahead_ms));
+            }
             self.give(Input::Tick);
         }
     }
@@ -244,8 +269,10 @@ impl World {
             return false;
         }
         let mut admitted = Admitted::default();
-        let refused = self.intake.admit(self.now, &batch, &mut admitted);
-        if !refused.is_empty() {
+        let (now, ahead_ms) = (self.engine_now(), self.pace.ahead_ms(self.mono()));
+        let refused = self.intake.admit(now, ahead_ms, &batch, &mut admitted);
+        // Who is refused because a clock was set sends on; it is not what this world was made for otherwise.
+        if !refused.is_empty() && (self.wall_ahead_ms, ahead_ms) == (0, 0) {
             self.faults.push(format!("samples refused: {refused:?}"));
         }
         self.samples.push(SampleRecord {
@@ -309,7 +336,7 @@ impl World {
 
     /// Hands one input to the engine and carries out what it asks for.
     pub fn give(&mut self, input: Input) {
-        self.engine.handle(self.now, input);
+        self.engine.handle(self.engine_now(), input);
         self.drain();
     }
 
@@ -327,7 +354,7 @@ impl World {
 
     fn store(&mut self, batch: &Batch) {
         let mut admitted = Admitted::default();
-        let refused = self.intake.admit(self.now, batch, &mut admitted);
+        let refused = self.intake.admit(self.now, 0, batch, &mut admitted);
         if !refused.is_empty() {
             self.faults
                 .push(format!("own samples refused: {refused:?}"));
@@ -347,7 +374,7 @@ impl World {
         for event in entry.events.iter().filter(|_| self.talks) {
             if let Some(words) = transcript::words(event, self.engine.view().state) {
                 self.transcript
-                    .push(format!("{}  {words}", self.now.clock()));
+                    .push(format!("{}  {words}", entry.at.clock()));
             }
         }
         match serde_json::to_string(entry) {
@@ -400,7 +427,7 @@ impl World {
             ));
         }
         self.engine
-            .handle(self.now, Input::Policy(self.policy.clone()));
+            .handle(self.engine_now(), Input::Policy(self.policy.clone()));
         self.engine.resume();
         self.drain();
     }
@@ -440,7 +467,7 @@ impl World {
     /// A tick at once whose record is durable, and none of whose effects leaves: the worst moment to die.
     pub fn tick_and_die(&mut self) {
         self.next_tick = self.now + self.tick;
-        self.engine.handle(self.now, Input::Tick);
+        self.engine.handle(self.engine_now(), Input::Tick);
         while let Some(effect) = self.engine.next_effect() {
             if let Effect::Record(entry) = effect {
                 self.record(&entry);

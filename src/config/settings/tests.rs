@@ -34,6 +34,7 @@ route:
 receivers:
 - name: team
   fallback: boss
+  fallback_after: 90s
   email_configs: [{to: "a@opm.gov, b@opm.gov", send_resolved: true}]
   webhook_configs:
   - url: https://hook.gov/${TOKEN}
@@ -55,9 +56,9 @@ auth:
     expect![[r#"
         ops.yaml:3:3: `resolve_timeout` is accepted but not acted on [OPS-S004]
         ops.yaml:10:3: `group_by` is accepted but not acted on [OPS-S004]
-        ops.yaml:14:48: `send_resolved` is accepted but not acted on [OPS-S004]
-        ops.yaml:20:3: `slack_configs` is accepted but not acted on [OPS-S004]
-        ops.yaml:21:1: `inhibit_rules` is accepted but not acted on [OPS-S004]"#]]
+        ops.yaml:15:48: `send_resolved` is accepted but not acted on [OPS-S004]
+        ops.yaml:21:3: `slack_configs` is accepted but not acted on [OPS-S004]
+        ops.yaml:22:1: `inhibit_rules` is accepted but not acted on [OPS-S004]"#]]
     .assert_eq(&told);
     expect![[r#"
         Settings {
@@ -78,12 +79,18 @@ auth:
                 "boss": Receiver {
                     name: "boss",
                     fallback: None,
+                    fallback_after: None,
                     ways: [],
                 },
                 "team": Receiver {
                     name: "team",
                     fallback: Some(
                         "boss",
+                    ),
+                    fallback_after: Some(
+                        Duration(
+                            90000,
+                        ),
                     ),
                     ways: [
                         Email {
