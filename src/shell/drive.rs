@@ -23,12 +23,13 @@ use tokio::sync::{broadcast, oneshot};
 use crate::engine::command::{Command, CommandError};
 use crate::engine::event::{Entry, Event};
 use crate::engine::intake::{Batch, Refusal};
+use crate::engine::limits::RECORD_BYTES_MAX;
 use crate::engine::own::Own;
 use crate::engine::{Effect, Engine, Input, View};
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::Clock;
 use crate::shell::drive::health::{Places, Slots, Written};
-use crate::shell::store::{Pos, log::SegLog, snapshot};
+use crate::shell::store::{Pos, StoreError, log::SegLog, snapshot};
 
 /// Record kind of an [`Entry`] as JSON.
 pub const KIND_ENTRY: u8 = 1;
@@ -353,7 +354,7 @@ impl Drive {
     fn drain(&mut self) {
         while let Some(effect) = self.engine.next_effect() {
             match effect {
-                Effect::Record(entry) => self.pending.push(entry),
+                Effect::Record(entry) => self.pending.extend(parts(entry)),
                 Effect::Page(..) | Effect::Start(_) | Effect::Adopt(_) => self.behind.push(effect),
             }
         }
@@ -363,11 +364,7 @@ impl Drive {
     fn commit(&mut self) {
         let mut written = None;
         if !self.pending.is_empty() {
-            let appended = self.pending.iter().try_for_each(|entry| {
-                let bytes = serde_json::to_vec(entry).unwrap_or_default();
-                self.log.append(KIND_ENTRY, &bytes).map(|_| ())
-            });
-            if let Err(error) = appended.and_then(|()| self.log.commit().map(|_| ())) {
+            if let Err(error) = self.write() {
                 let why = sampler::chain(&error);
                 if self.status.events_refused.set(Some(why.clone())) {
                     tracing::error!(error = %why, "Event log not written; pages and heals wait.");
@@ -383,11 +380,6 @@ impl Drive {
             }
             if self.status.events_refused.set(None) {
                 tracing::info!("Event log written again.");
-            }
-            self.since_snapshot += self.pending.len() as u64;
-            for entry in self.pending.drain(..) {
-                say(&entry);
-                let _ = self.entries.send(Arc::new(entry));
             }
             written = self.written.yes();
         }
@@ -406,6 +398,26 @@ impl Drive {
         }
     }
 
+    /// Writes what is pending. What became durable is no longer pending, whether or not the rest could be written too:
+    /// beginning a new segment commits what comes before it.
+    fn write(&mut self) -> Result<(), StoreError> {
+        let mut positions = Vec::with_capacity(self.pending.len());
+        let log = &mut self.log;
+        let appended = self.pending.iter().try_for_each(|entry| {
+            positions.push(log.append(KIND_ENTRY, &json(entry))?);
+            Ok(())
+        });
+        let done = log.commit().and_then(|_| appended);
+        let durable = log.durable();
+        let count = positions.iter().filter(|pos| **pos <= durable).count();
+        self.since_snapshot += count as u64;
+        for entry in self.pending.drain(..count) {
+            say(&entry);
+            let _ = self.entries.send(Arc::new(entry));
+        }
+        done
+    }
+
     fn write_snapshot(&mut self) {
         // A snapshot must not know more than the log: what is not durable did not happen.
         if !self.pending.is_empty() {
@@ -420,6 +432,23 @@ impl Drive {
             Err(error) => tracing::warn!(%error, "Snapshot not written; the log is kept."),
         }
     }
+}
+
+fn json(entry: &Entry) -> Vec<u8> {
+    serde_json::to_vec(entry).unwrap_or_default()
+}
+
+/// An entry of so many events is short enough without looking.
+const EVENTS_SHORT: usize = 32;
+
+/// An entry in parts that each fit into a record of the log: nearly always one.
+fn parts(entry: Entry) -> Vec<Entry> {
+    // A page is bounded, and no other event is long.
+    if entry.events.len() <= EVENTS_SHORT || json(&entry).len() <= RECORD_BYTES_MAX {
+        return vec![entry];
+    }
+    let bytes = |event: &Event| serde_json::to_vec(event).map_or(0, |b| b.len() + 1);
+    entry.parts(RECORD_BYTES_MAX, bytes)
 }
 
 /// What is wrong with ourselves is said loudly in the log too: perhaps nobody can be paged about it.
