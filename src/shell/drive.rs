@@ -407,7 +407,7 @@ impl Drive {
             positions.push(log.append(KIND_ENTRY, &json(entry))?);
             Ok(())
         });
-        let done = log.commit().and_then(|_| appended);
+        let done = log.commit().and(appended);
         let durable = log.durable();
         let count = positions.iter().filter(|pos| **pos <= durable).count();
         self.since_snapshot += count as u64;
