@@ -9,6 +9,8 @@
     clippy::indexing_slicing
 )]
 
+mod parts;
+
 use serde::{Deserialize, Serialize};
 
 use crate::engine::own::Own;

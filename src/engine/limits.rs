@@ -48,6 +48,12 @@ pub const INCIDENTS_CLOSED_MAX: usize = 1_000;
 pub const CLOCK_STEP_MIN: Duration = Duration::from_secs(1);
 /// A step of the wall clock that lasts this long is believed: shorter than it takes until silence is paged about.
 pub const CLOCK_STEP_LASTS: Duration = Duration::from_secs(20);
+/// Alerts listed in one page; the rest is counted. Together they take no more than [`PAGE_ALERT_BYTES_MAX`].
+pub const PAGE_ALERTS_MAX: usize = 1_000;
+/// Bytes of labels and annotations in one page: a page to each of many receivers is part of one record of the log.
+pub const PAGE_ALERT_BYTES_MAX: usize = 64 << 10;
+/// An entry that is longer becomes several records; the log itself takes 16 MiB.
+pub const RECORD_BYTES_MAX: usize = 4 << 20;
 /// A rule file that is broken for this long is paged about: long enough to finish an edit.
 pub const BROKEN_AFTER: Duration = Duration::from_mins(5);
 /// Broken files that are kept by name, first ones first: the list is part of an event, and an event has a size.

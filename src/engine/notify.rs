@@ -13,12 +13,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::event::{Event, Silence};
 use crate::engine::limits::{
-    CLOSING_TTL, JOIN_INTERVAL, PAGE_BACKOFF_MAX, PAGE_BACKOFF_MIN, PAGE_BUDGET,
-    PAGES_IN_FLIGHT_MAX, REPEAT_DEFAULT, SILENT_AFTER,
+    CLOSING_TTL, JOIN_INTERVAL, PAGE_ALERT_BYTES_MAX, PAGE_ALERTS_MAX, PAGE_BACKOFF_MAX,
+    PAGE_BACKOFF_MIN, PAGE_BUDGET, PAGES_IN_FLIGHT_MAX, REPEAT_DEFAULT, SILENT_AFTER,
 };
 use crate::engine::own::Own;
 use crate::engine::rule::value;
-use crate::engine::state::{Incident, Outgoing};
+use crate::engine::state::{Incident, Member, Outgoing};
 use crate::engine::{Effect, Engine};
 use crate::model::labels::Labels;
 use crate::model::page::{Page, PageAlert, PageKind, Verdict};
@@ -234,6 +234,7 @@ impl Engine {
             let found = entry
                 .judges
                 .iter()
+                .filter(|j| j.active)
                 .filter_map(|j| self.series.get(j.series))
                 .find(|s| s.key().to_string() == series)?;
             value(
@@ -241,10 +242,19 @@ impl Engine {
                 test.condition.shown(),
             )
         };
-        let mut alerts: Vec<PageAlert> = incident
-            .alerts
-            .iter()
-            .map(|(series, m)| PageAlert {
+        let mut listed: Vec<_> = incident.alerts.iter().collect();
+        listed.sort_by_key(|(_, m)| m.resolved_at.is_some());
+        let mut bytes = 0;
+        let fits = |(place, (_, m)): &(usize, (_, &Member))| {
+            let all = m.alert.labels.iter().chain(m.alert.annotations.iter());
+            bytes += 100 + all.map(|(n, v)| n.len() + v.len() + 8).sum::<usize>();
+            *place == 0 || (*place < PAGE_ALERTS_MAX && bytes <= PAGE_ALERT_BYTES_MAX)
+        };
+        let alerts: Vec<PageAlert> = listed
+            .into_iter()
+            .enumerate()
+            .take_while(fits)
+            .map(|(_, (series, m))| PageAlert {
                 labels: m.alert.labels.clone(),
                 annotations: m.alert.annotations.clone(),
                 since: m.alert.since,
@@ -256,7 +266,6 @@ impl Engine {
                 },
             })
             .collect();
-        alerts.sort_by_key(|a| a.resolved_at.is_some());
         let name = format!("{kind:?}").to_lowercase();
         Page {
             key: format!(
@@ -273,6 +282,7 @@ impl Engine {
             metric: incident.about.metric.clone(),
             condition: incident.about.condition.clone(),
             threshold: incident.about.threshold,
+            more: incident.alerts.len() - alerts.len(),
             alerts,
             opened_at: incident.opened_at,
             at: self.now,

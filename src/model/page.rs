@@ -59,6 +59,9 @@ pub struct Page {
     pub threshold: Option<f64>,
     /// The incident's alerts, firing ones first.
     pub alerts: Vec<PageAlert>,
+    /// How many more there are that are not listed.
+    #[serde(default)]
+    pub more: usize,
     /// When the incident opened.
     pub opened_at: Timestamp,
     /// When this was decided.

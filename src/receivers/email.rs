@@ -266,6 +266,9 @@ fn count(page: &Page) -> String {
         .filter(|a| ended(page, a).is_some())
         .count();
     let firing = page.alerts.len() - resolved;
+    if page.more > 0 {
+        return format!("{} alerts, among them:", page.alerts.len() + page.more);
+    }
     match (firing, resolved) {
         (f, 0) => format!("{f} firing:"),
         (0, r) => format!("{r} resolved:"),
@@ -286,12 +289,8 @@ fn alert_line(page: &Page, alert: &PageAlert) -> String {
 }
 
 fn more(page: &Page) -> Option<String> {
-    let rest = page
-        .alerts
-        .len()
-        .checked_sub(MAIL_ALERTS_MAX)
-        .filter(|r| *r > 0)?;
-    Some(format!("and {rest} more: see the board."))
+    let rest = page.alerts.len().saturating_sub(MAIL_ALERTS_MAX) + page.more;
+    (rest > 0).then(|| format!("and {rest} more: see the board."))
 }
 
 fn number(value: f64) -> String {

@@ -122,7 +122,7 @@ fn body(page: &Page, terms: &WebhookTerms) -> Vec<u8> {
             "{{}}/{{incident=\"{}\"}}:{{alertname={:?}}}",
             page.incident, page.rule
         ),
-        truncated_alerts: page.alerts.len() - shown,
+        truncated_alerts: page.alerts.len() - shown + page.more,
         receiver: &page.receiver,
         status: if firing { "firing" } else { "resolved" },
         alerts: page

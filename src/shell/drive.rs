@@ -25,6 +25,7 @@ use tokio::sync::{broadcast, oneshot};
 use crate::engine::command::{Command, CommandError};
 use crate::engine::event::{Entry, Event};
 use crate::engine::intake::{Admitted, Batch, Refusal};
+use crate::engine::limits::RECORD_BYTES_MAX;
 use crate::engine::own::Own;
 use crate::engine::{Effect, Engine, Input, View};
 use crate::model::time::{Duration, Timestamp};
@@ -403,7 +404,7 @@ impl Drive {
     fn drain(&mut self) {
         while let Some(effect) = self.engine.next_effect() {
             match effect {
-                Effect::Record(entry) => self.pending.push(entry),
+                Effect::Record(entry) => self.pending.extend(parts(entry)),
                 Effect::Store(batch) => self.store(*batch),
                 Effect::Page(..) | Effect::Start(_) | Effect::Adopt(_) => self.behind.push(effect),
             }
@@ -425,8 +426,7 @@ impl Drive {
     fn commit(&mut self) {
         let mut written = None;
         if !self.pending.is_empty() {
-            let before = self.log.durable();
-            if let Err(error) = self.write_pending(before) {
+            if let Err(error) = self.write() {
                 if let StoreError::Conflict { tail } = error {
                     tracing::error!(%tail, "Another process writes the event log. This one stops: nothing leaves it any more.");
                     self.fenced = true;
@@ -447,14 +447,6 @@ impl Drive {
             if self.status.events_refused.set(None) {
                 tracing::info!("Event log written again.");
             }
-            self.since_snapshot += self.pending.len() as u64;
-            let mut pos = before;
-            for entry in self.pending.drain(..) {
-                say(&entry);
-                pos = pos.next();
-                self.durable.store(pos.number(), Ordering::Release);
-                let _ = self.entries.send((pos, Arc::new(entry)));
-            }
             written = self.written.yes();
         }
         for effect in self.behind.drain(..) {
@@ -472,13 +464,27 @@ impl Drive {
         }
     }
 
-    /// Appends what is pending where the log is expected to end, and makes it durable.
-    fn write_pending(&mut self, mut end: Pos) -> Result<(), StoreError> {
-        for entry in &self.pending {
-            let bytes = serde_json::to_vec(entry).unwrap_or_default();
-            end = self.log.append_if(end, KIND_ENTRY, &bytes)?;
+    /// Writes what is pending, where the log is expected to end. What became durable is no longer pending, whether or not
+    /// the rest could be written too: beginning a new segment commits what comes before it.
+    fn write(&mut self) -> Result<(), StoreError> {
+        let mut positions = Vec::with_capacity(self.pending.len());
+        let log = &mut self.log;
+        let mut end = log.tail();
+        let appended = self.pending.iter().try_for_each(|entry| {
+            end = log.append_if(end, KIND_ENTRY, &json(entry))?;
+            positions.push(end);
+            Ok(())
+        });
+        let done = log.commit().and(appended);
+        let durable = log.durable();
+        positions.retain(|pos| *pos <= durable);
+        self.since_snapshot += positions.len() as u64;
+        for (pos, entry) in positions.iter().zip(self.pending.drain(..positions.len())) {
+            say(&entry);
+            self.durable.store(pos.number(), Ordering::Release);
+            let _ = self.entries.send((*pos, Arc::new(entry)));
         }
-        self.log.commit().map(|_| ())
+        done
     }
 
     /// Lets entries go that are older than anybody asks for.
@@ -512,6 +518,23 @@ impl Drive {
             Err(error) => tracing::warn!(%error, "Snapshot not written; the log is kept."),
         }
     }
+}
+
+fn json(entry: &Entry) -> Vec<u8> {
+    serde_json::to_vec(entry).unwrap_or_default()
+}
+
+/// An entry of so many events is short enough without looking.
+const EVENTS_SHORT: usize = 32;
+
+/// An entry in parts that each fit into a record of the log: nearly always one.
+fn parts(entry: Entry) -> Vec<Entry> {
+    // A page is bounded, and no other event is long.
+    if entry.events.len() <= EVENTS_SHORT || json(&entry).len() <= RECORD_BYTES_MAX {
+        return vec![entry];
+    }
+    let bytes = |event: &Event| serde_json::to_vec(event).map_or(0, |b| b.len() + 1);
+    entry.parts(RECORD_BYTES_MAX, bytes)
 }
 
 /// What is wrong with ourselves is said loudly in the log too: perhaps nobody can be paged about it.

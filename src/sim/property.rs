@@ -235,6 +235,8 @@ enum Cut {
     Restart(Crash),
     /// A tick's record is durable, its effects never leave.
     Die,
+    /// The first of a tick's records are durable.
+    Tear,
 }
 
 /// Plays a history, then a calm time in which everything is well and everything can end.
@@ -263,6 +265,7 @@ fn live(history: &History, cut: Cut) -> World {
                     world.restart();
                 }
                 Cut::Die => world.tick_and_die(),
+                Cut::Tear => world.tick_and_tear(),
             }
         }
     }
@@ -333,6 +336,7 @@ fn check(seed: u64) {
         ("restart", Some(Cut::Restart(Crash::Gentle))),
         ("crash", Some(Cut::Restart(Crash::Hard))),
         ("death after a record", Some(Cut::Die)),
+        ("death between records", Some(Cut::Tear)),
     ];
     for (name, cut) in lives {
         let other = cut.map(|cut| live(&history, cut));

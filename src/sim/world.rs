@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::engine::command::Command;
-use crate::engine::event::{Entry, Run};
+use crate::engine::event::{Entry, Event, Run};
 use crate::engine::intake::{Admitted, Batch, Intake, Item};
 use crate::engine::pace::Pace;
 use crate::engine::policy::Policy;
@@ -394,6 +394,16 @@ impl World {
     /// Dies and comes back with nothing but the two logs. The state before must be the state after.
     pub fn restart(&mut self) {
         let before = serde_json::to_string(self.engine.view().state).unwrap_or_default();
+        self.read_back();
+        let after = serde_json::to_string(self.engine.view().state).unwrap_or_default();
+        if before != after {
+            self.faults.push(difference(&before, &after));
+        }
+        self.go_on();
+    }
+
+    /// A new engine reads both logs.
+    fn read_back(&mut self) {
         self.engine = Engine::default();
         self.engine.ticks_every(self.tick);
         self.intake = Intake::default();
@@ -409,23 +419,9 @@ impl World {
                     .push(format!("an entry is not readable: {error}: {line}")),
             }
         }
-        let after = serde_json::to_string(self.engine.view().state).unwrap_or_default();
-        if before != after {
-            let at = before
-                .bytes()
-                .zip(after.bytes())
-                .take_while(|(a, b)| a == b)
-                .count();
-            let part = |s: &str| {
-                let bytes: Vec<u8> = s.bytes().skip(at.saturating_sub(100)).take(200).collect();
-                String::from_utf8_lossy(&bytes).into_owned()
-            };
-            self.faults.push(format!(
-                "a restart changed the state\nbefore …{}…\nafter  …{}…",
-                part(&before),
-                part(&after)
-            ));
-        }
+    }
+
+    fn go_on(&mut self) {
         self.engine
             .handle(self.engine_now(), Input::Policy(self.policy.clone()));
         self.engine.resume();
@@ -464,6 +460,25 @@ impl World {
         }
     }
 
+    /// A tick at once whose decisions were too many for one record; only the first records were durable.
+    pub fn tick_and_tear(&mut self) {
+        self.next_tick = self.now + self.tick;
+        self.engine.handle(self.engine_now(), Input::Tick);
+        while let Some(effect) = self.engine.next_effect() {
+            if let Effect::Record(entry) = effect {
+                let parts = entry.parts(10, |event| match event {
+                    Event::PageHeld { .. } | Event::PageReleased { .. } => 0,
+                    _ => 6,
+                });
+                for part in parts.iter().take(parts.len().div_ceil(2)) {
+                    self.record(part);
+                }
+            }
+        }
+        self.read_back();
+        self.go_on();
+    }
+
     /// A tick at once whose record is durable, and none of whose effects leaves: the worst moment to die.
     pub fn tick_and_die(&mut self) {
         self.next_tick = self.now + self.tick;
@@ -475,4 +490,19 @@ impl World {
         }
         self.restart();
     }
+}
+
+/// Where two states part.
+fn difference(before: &str, after: &str) -> String {
+    let same = before.bytes().zip(after.bytes());
+    let at = same.take_while(|(a, b)| a == b).count();
+    let part = |s: &str| {
+        let bytes: Vec<u8> = s.bytes().skip(at.saturating_sub(100)).take(200).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    format!(
+        "a restart changed the state\nbefore …{}…\nafter  …{}…",
+        part(before),
+        part(after)
+    )
 }

@@ -3,6 +3,7 @@
 mod damage;
 mod disk;
 mod files;
+mod flood;
 mod people;
 mod scripts;
 mod stall;

@@ -39,6 +39,7 @@ pub(crate) fn page(kind: PageKind) -> Page {
         opened_at: Timestamp::from_ms(1_763_913_903_000),
         at: Timestamp::from_ms(1_763_913_903_500),
         over: String::new(),
+        more: 0,
         runbook: None,
         heal: String::new(),
         board: "/board/county_api_ms".into(),

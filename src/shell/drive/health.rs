@@ -191,6 +191,30 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_place_is_gone_with_its_file() {
+        let data = std::env::temp_dir().join(format!("ops-places-{}", std::process::id()));
+        std::fs::create_dir_all(data.join("samples")).unwrap();
+        let file = data.join("samples/1.seg");
+        std::fs::write(&file, "").unwrap();
+        let damage = Damage {
+            file: file.clone(),
+            from: 64,
+            to: 100,
+            lost: 2,
+        };
+        let (mut engine, mut places) = (Engine::default(), Places::of(&data));
+        let at = |s| Timestamp::from_ms(0) + Duration::from_secs(s);
+        places.found(at(100), &[damage.clone(), damage], &mut engine);
+        let known: Vec<&str> = engine.view().state.own.keys().map(|k| &*k.1).collect();
+        assert_eq!(known, ["samples/1.seg@64"]);
+        let mut gone = |s| places.gone(at(s), engine.view().state).len();
+        assert_eq!(gone(200), 0, "it is there");
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!((gone(210), gone(260)), (0, 1), "looked for now and then");
+        std::fs::remove_dir_all(&data).unwrap();
+    }
+
+    #[test]
     fn slots_are_on_time_again_after_a_minute_of_them() {
         let mut slots = Slots::unknown(Timestamp::from_ms(0));
         let mut told = Vec::new();
