@@ -86,6 +86,7 @@ impl Start<'_> {
         let (state, folded) = fold_events(&events, &snapshots, &mut damaged)?;
         let clock = Clock::start(state.at);
         let mut engine = Engine::new(state);
+        engine.keep_history(self.retention);
         engine.foresee(&self.policy);
         let mut intake = Intake::default();
         let since = wall() - self.retention;
