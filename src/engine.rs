@@ -157,6 +157,10 @@ impl Engine {
             resumed: false,
         }
     }
+    /// Keeps samples for queries for this long, as far as there is room for them.
+    pub fn keep_history(&mut self, history: crate::model::time::Duration) {
+        self.series.history = history;
+    }
 
     /// What is true now.
     pub fn view(&self) -> View<'_> {
