@@ -175,6 +175,10 @@ impl Engine {
             resumed: false,
         }
     }
+    /// Keeps samples for queries for this long, as far as there is room for them.
+    pub fn keep_history(&mut self, history: crate::model::time::Duration) {
+        self.series.history = history;
+    }
 
     /// Says how often [`Input::Tick`] comes, at multiples of this; a second if it is not said.
     pub fn ticks_every(&mut self, tick: Duration) {

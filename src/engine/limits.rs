@@ -24,6 +24,9 @@ pub const CHUNK_SAMPLES: usize = 128;
 pub const BOARD_SAMPLES_MAX: usize = 720;
 /// How far back the board looks.
 pub const BOARD_WINDOW: Duration = Duration::from_hours(1);
+/// Samples of one series kept for queries as far as `retention` reaches, if rules need fewer: two days at one sample each
+/// 15 s. A series that is pushed faster has a shorter history, so that a fast sender cannot take the memory.
+pub const HISTORY_SAMPLES_MAX: usize = 11_520;
 /// Time between two samples of `ALERTS` where nothing changes.
 pub const ALERTS_EVERY: Duration = Duration::from_secs(15);
 /// A firing series that is silent for this long is paged about.

@@ -12,12 +12,14 @@
 pub mod chunk;
 pub mod fold;
 mod names;
+pub mod part;
 mod source;
 
 use std::sync::Arc;
 
 use crate::engine::limits::{
-    BOARD_SAMPLES_MAX, BOARD_WINDOW, CHUNK_SAMPLES, PLAIN_SAMPLES_MAX, SERIES_SAMPLES_MAX,
+    BOARD_SAMPLES_MAX, BOARD_WINDOW, CHUNK_SAMPLES, HISTORY_SAMPLES_MAX, PLAIN_SAMPLES_MAX,
+    SERIES_SAMPLES_MAX,
 };
 use crate::engine::policy::Aggregate;
 use crate::engine::promql::source::is_stale;
@@ -275,11 +277,15 @@ impl Series {
         count
     }
 
-    fn expire(&mut self, newest_ms: i64) {
+    fn expire(&mut self, newest_ms: i64, history: Duration) {
         let newest = Timestamp::from_ms(newest_ms);
         let (need, board) = ((newest - self.horizon).ms(), (newest - BOARD_WINDOW).ms());
-        let kept =
-            |last: i64, left: usize| last > need || (last > board && left < BOARD_SAMPLES_MAX);
+        let past = (newest - history).ms();
+        let kept = |last: i64, left: usize| {
+            last > need
+                || (last > board && left < BOARD_SAMPLES_MAX)
+                || (last > past && left < HISTORY_SAMPLES_MAX)
+        };
         let (mut gone, mut left) = (0, self.len());
         for chunk in &self.closed {
             let after = left - chunk.count as usize;
@@ -475,6 +481,8 @@ pub struct SeriesSet {
     settled_ms: i64,
     /// Nothing is dropped yet: nobody knows how far back rules will look.
     pub(super) keep_all: bool,
+    /// How long samples are kept for queries, whatever rules look back at; zero: only what rules and the board need.
+    pub(super) history: Duration,
     /// Samples dropped at [`SERIES_SAMPLES_MAX`].
     pub shed_total: u64,
 }
@@ -548,7 +556,7 @@ impl SeriesSet {
         if let Some(series) = self.all.get_mut(number as usize) {
             // What a sender's fast clock says is no reason to drop what the present is judged by.
             if !self.keep_all {
-                series.expire(ts.min(at).ms());
+                series.expire(ts.min(at).ms(), self.history);
             }
             self.shed_total += series.push(ts, value) as u64;
         }

@@ -9,6 +9,7 @@ mod house;
 mod lab;
 mod promql;
 mod promqltest;
+mod query;
 mod rules;
 mod tell;
 mod template;

@@ -88,6 +88,7 @@ impl Start<'_> {
         let (state, folded) = fold_events(&events, &snapshots, &mut damaged)?;
         let mut engine = Engine::new(state);
         engine.ticks_every(self.tick);
+        engine.keep_history(self.retention);
         engine.foresee(&self.policy);
         let mut intake = Intake::default();
         let since = wall() - self.retention;
