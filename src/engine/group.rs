@@ -98,7 +98,7 @@ impl GroupRun {
         next.collect()
     }
 
-    /// The slot that is due: the last one, unless it was evaluated. Of a slot before the start it is taken that it was, as
+    /// The slot that is due: the last one, unless it was evaluated. Of one before the last tick before the start it is taken that it was, as
     /// late samples could make its second evaluation another one.
     fn due(&mut self, now: Timestamp, tick: Duration) -> Option<Timestamp> {
         let interval = self.group.interval;
@@ -113,7 +113,7 @@ impl GroupRun {
         let slot = (now - place).aligned(interval) + place;
         let due = match self.slot {
             Some(last) => slot > last,
-            None => slot == now,
+            None => now.since(slot) < tick,
         };
         self.slot = Some(slot);
         due.then_some(slot)

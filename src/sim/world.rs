@@ -353,8 +353,8 @@ impl World {
     }
 
     fn store(&mut self, batch: &Batch) {
-        let mut admitted = Admitted::default();
-        let refused = self.intake.admit(self.now, 0, batch, &mut admitted);
+        let (now, mut admitted) = (self.engine_now(), Admitted::default());
+        let refused = self.intake.admit(now, 0, batch, &mut admitted);
         if !refused.is_empty() {
             self.faults
                 .push(format!("own samples refused: {refused:?}"));
@@ -366,7 +366,7 @@ impl World {
             own: admitted.samples.clone(),
         });
         admitted.own = std::mem::take(&mut admitted.samples);
-        self.engine.handle(self.now, Input::Samples(admitted));
+        self.engine.handle(now, Input::Samples(admitted));
     }
 
     fn record(&mut self, entry: &Entry) {
