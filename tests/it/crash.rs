@@ -188,18 +188,6 @@ async fn hunt() {
     until(
         "every told incident is closed to its receiver",
         async || {
-            let data = lab.dir.join("data");
-            let (from_image, images) = windows(&data).await;
-            assert!(images > 0, "no image of the windows was ever finished");
-            std::fs::remove_dir_all(data.join("windows")).unwrap();
-            let (from_log, images) = windows(&data).await;
-            assert_eq!(images, 0);
-            assert!(
-                from_image == from_log,
-                "windows from an image and the log behind it differ from those of the log alone"
-            );
-            assert!(from_log.values().map(Vec::len).sum::<usize>() > kills as usize * 10);
-
             let told = hooks.told();
             let of = |closing: bool| -> BTreeSet<u64> {
                 let told = told.iter().filter(|t| (t.kind() == "closed") == closing);
@@ -227,6 +215,18 @@ async fn hunt() {
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     let doubled: Vec<_> = found.iter().filter(|(_, n)| **n > 1).collect();
     assert!(doubled.is_empty(), "counted twice: {doubled:?}");
+
+    let data = lab.dir.join("data");
+    let (from_image, images) = windows(&data).await;
+    assert!(images > 0, "no image of the windows was ever finished");
+    std::fs::remove_dir_all(data.join("windows")).unwrap();
+    let (from_log, images) = windows(&data).await;
+    assert_eq!(images, 0);
+    assert!(
+        from_image == from_log,
+        "windows from an image and the log behind it differ from those of the log alone"
+    );
+    assert!(from_log.values().map(Vec::len).sum::<usize>() > kills as usize * 10);
 
     let told = hooks.told();
     let mut keys: BTreeMap<(u64, String), BTreeSet<String>> = BTreeMap::new();
