@@ -18,7 +18,7 @@ use crate::config::codes;
 
 /// Bytes a file may have.
 pub const BYTES_MAX: usize = 8 << 20;
-/// How deep mappings and lists may nest.
+/// How deep mappings and lists may nest, also through aliases: nodes are walked on the stack.
 pub const DEPTH_MAX: usize = 48;
 /// Nodes a file may have, aliases counted as what they stand for.
 pub const NODES_MAX: usize = 800_000;
@@ -144,9 +144,21 @@ fn syntax(error: &ScanError, text: &str) -> Fault {
 struct Open {
     span: Range<usize>,
     anchor: usize,
-    size: usize,
+    weight: Weight,
     kind: OpenKind,
 }
+
+/// What an alias costs each time.
+#[derive(Clone, Copy)]
+struct Weight {
+    /// Nodes.
+    size: usize,
+    /// Mappings and lists in each other.
+    depth: usize,
+}
+
+/// Of a single value.
+const SCALAR: Weight = Weight { size: 1, depth: 0 };
 
 enum OpenKind {
     Seq(Vec<Node>),
@@ -163,7 +175,7 @@ struct Builder {
     documents: Vec<Node>,
     faults: Vec<Fault>,
     open: Vec<Open>,
-    anchors: BTreeMap<usize, (Node, usize)>,
+    anchors: BTreeMap<usize, (Node, Weight)>,
     nodes: usize,
 }
 
@@ -172,18 +184,19 @@ impl Builder {
         match event {
             Event::DocumentStart(..) => self.anchors.clear(),
             Event::Alias(id) => {
-                let Some((node, size)) = self.anchors.get(&id).cloned() else {
+                let Some((node, weight)) = self.anchors.get(&id).cloned() else {
                     let message = "this alias stands for something that contains it";
                     return Err(Fault::new(codes::SYNTAX, span.clone(), message));
                 };
-                self.count(size, span)?;
+                self.count(weight.size, span)?;
+                self.nest(weight.depth, span)?;
                 self.place(
                     Node {
                         span: span.clone(),
                         kind: node.kind,
                     },
                     0,
-                    size,
+                    weight,
                 );
             }
             Event::Scalar(text, style, anchor, _) => {
@@ -203,7 +216,7 @@ impl Builder {
                         kind,
                     },
                     anchor,
-                    1,
+                    SCALAR,
                 );
             }
             Event::SequenceStart(_, anchor, _) => {
@@ -239,17 +252,23 @@ impl Builder {
 
     fn begin(&mut self, span: &Range<usize>, anchor: usize, kind: OpenKind) -> Result<(), Fault> {
         self.count(1, span)?;
-        if self.open.len() >= DEPTH_MAX {
-            let message = format!("this is nested deeper than {DEPTH_MAX} levels");
-            return Err(Fault::new(codes::TOO_MUCH, span.clone(), message));
-        }
+        self.nest(1, span)?;
         self.open.push(Open {
             span: span.clone(),
             anchor,
-            size: 1,
+            weight: Weight { size: 1, depth: 1 },
             kind,
         });
         Ok(())
+    }
+
+    /// Whether what is `depth` deep may stand here.
+    fn nest(&self, depth: usize, span: &Range<usize>) -> Result<(), Fault> {
+        if self.open.len() + depth <= DEPTH_MAX {
+            return Ok(());
+        }
+        let message = format!("this is nested deeper than {DEPTH_MAX} levels");
+        Err(Fault::new(codes::TOO_MUCH, span.clone(), message))
     }
 
     fn end(&mut self, span: &Range<usize>) {
@@ -271,7 +290,7 @@ impl Builder {
             span.end
         };
         let whole = open.span.start..end.max(open.span.start);
-        self.place(Node { span: whole, kind }, open.anchor, open.size);
+        self.place(Node { span: whole, kind }, open.anchor, open.weight);
     }
 
     /// Whether this document holds groups of rules: Prometheus takes a key without a value there for one not written.
@@ -285,10 +304,10 @@ impl Builder {
         }
     }
 
-    fn place(&mut self, node: Node, anchor: usize, size: usize) {
+    fn place(&mut self, node: Node, anchor: usize, weight: Weight) {
         let lenient = matches!(node.kind, Kind::Null) && self.in_groups();
         if anchor != 0 {
-            self.anchors.insert(anchor, (node.clone(), size));
+            self.anchors.insert(anchor, (node.clone(), weight));
         }
         let faults = &mut self.faults;
         let Some(parent) = self.open.last_mut() else {
@@ -297,7 +316,8 @@ impl Builder {
             }
             return;
         };
-        parent.size = parent.size.saturating_add(size);
+        parent.weight.size = parent.weight.size.saturating_add(weight.size);
+        parent.weight.depth = parent.weight.depth.max(weight.depth + 1);
         match &mut parent.kind {
             OpenKind::Seq(items) => {
                 if matches!(node.kind, Kind::Null) {
@@ -454,6 +474,22 @@ mod tests {
             codes_of("groups:\n- name: a\n  labels:\n  rules:\n---\ngroups:\n"),
             [""; 0]
         );
+    }
+
+    /// Each alias is shallow where it stands; what they stand for together is thousands deep.
+    #[test]
+    fn aliases_cannot_nest_without_bound() {
+        let mut chain = String::from("a0: &a0 1\n");
+        for i in 1..200 {
+            let (open, close) = ("[".repeat(44), "]".repeat(44));
+            chain += &format!("a{i}: &a{i} {open}*a{}{close}\n", i - 1);
+        }
+        for text in [chain.clone(), format!("groups: []\n{chain}")] {
+            let (docs, faults) = documents(&text);
+            assert_eq!(faults.len(), 1, "{faults:?}");
+            assert!(faults[0].message.contains("nested") && docs.is_empty());
+        }
+        assert_eq!(codes_of("a: &a [[1]]\nb: [[*a]]\n"), [""; 0]);
     }
 
     #[test]
