@@ -158,8 +158,8 @@ impl Engine {
         }
     }
     /// Keeps samples for queries for this long, as far as there is room for them.
-    pub fn keep_history(&mut self, history: crate::model::time::Duration) {
-        self.series.history = history;
+    pub fn keep_history(&mut self, keep: Duration) {
+        self.series.history.keep(keep);
     }
 
     /// What is true now.
@@ -277,6 +277,7 @@ impl Engine {
 
     fn tick(&mut self) {
         self.series.settle(self.now - LATE_MAX);
+        self.series.sweep(self.now);
         self.judge_rules();
         self.evaluate_groups();
         self.echo_alerts();

@@ -3,7 +3,9 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
+
+use crate::api::reply::with_header;
 
 /// Why there is no answer, in Prometheus's kinds.
 #[derive(Debug)]
@@ -14,13 +16,16 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The request cannot be right.
-    pub fn bad(text: impl Into<String>) -> Self {
+    fn new(status: StatusCode, kind: &'static str, text: impl Into<String>) -> Self {
         Self {
-            status: StatusCode::BAD_REQUEST,
-            kind: "bad_data",
+            status,
+            kind,
             text: text.into(),
         }
+    }
+    /// The request cannot be right.
+    pub fn bad(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_data", text)
     }
     /// A parameter cannot be right.
     pub fn param(name: &str, why: impl std::fmt::Display) -> Self {
@@ -28,41 +33,47 @@ impl Failure {
     }
     /// The data does not allow it, or it would cost too much.
     pub fn execution(text: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::UNPROCESSABLE_ENTITY,
-            kind: "execution",
-            text: text.into(),
-        }
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "execution", text)
     }
     /// It took too long.
     pub fn timeout(text: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            kind: "timeout",
-            text: text.into(),
-        }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", text)
+    }
+    /// Somebody stopped it.
+    pub fn canceled(text: impl Into<String>) -> Self {
+        let status = StatusCode::from_u16(499).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        Self::new(status, "canceled", text)
+    }
+    /// Too much is under way.
+    pub fn busy(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text)
+    }
+    /// There is nothing of that name.
+    pub fn unknown(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", text)
     }
     /// The engine has stopped.
     pub fn stopped() -> Self {
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            kind: "unavailable",
-            text: "ops is stopping".to_owned(),
-        }
+        Self::busy("ops is stopping")
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        crate::api::reply::json(
-            self.status,
-            &json!({"status": "error", "errorType": self.kind, "error": self.text}),
-        )
+        let body = json!({"status": "error", "errorType": self.kind, "error": self.text});
+        let response = crate::api::reply::json(self.status, &body);
+        if self.kind == "unavailable" {
+            return with_header(response, header::RETRY_AFTER, "5");
+        }
+        response
     }
 }
 
 /// An answer.
 pub type Answered = Result<Response, Failure>;
+
+/// What stands in an answer that was cut at `limit`.
+pub const TRUNCATED: &str = "results truncated due to limit";
 
 /// Data that is JSON already.
 pub fn raw(data: &str, warnings: &[String], infos: &[String]) -> Response {
@@ -90,11 +101,14 @@ pub fn success(data: &impl Serialize) -> Answered {
 }
 
 /// A list, cut at `limit` with a warning; 0: no limit.
-pub fn limited(mut list: Vec<Value>, limit: usize) -> Answered {
+pub fn limited(mut list: Vec<impl Serialize>, limit: usize) -> Answered {
     let mut warnings = Vec::new();
     if limit > 0 && list.len() > limit {
         list.truncate(limit);
-        warnings.push("results truncated due to limit".to_owned());
+        warnings.push(TRUNCATED.to_owned());
     }
-    Ok(raw(&Value::Array(list).to_string(), &warnings, &[]))
+    serde_json::to_string(&list).map_or_else(
+        |e| Err(Failure::execution(e.to_string())),
+        |text| Ok(raw(&text, &warnings, &[])),
+    )
 }

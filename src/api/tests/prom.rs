@@ -14,7 +14,7 @@ async fn form(w: &World, path: &str, body: &str) -> (u16, String) {
 async fn grafana_gets_the_bytes_that_it_expects() {
     let w = world(Vec::new()).await;
     let (status, body) = form(&w, "/api/v1/query", "query=1%2B1&time=1.5").await;
-    let fine = r#"{"status":"success","data":{"resultType":"scalar","result":[1.500,"2"]}}"#;
+    let fine = r#"{"status":"success","data":{"resultType":"scalar","result":[1.5,"2"]}}"#;
     assert_eq!((status, body.as_str()), (200, fine));
 
     let now = w.handle.clock.now().ms() / 1_000;
