@@ -34,8 +34,9 @@ const QUERY_SERIES_MAX: usize = 200_000;
 const QUERY_CELLS_MAX: usize = 1_000_000;
 /// What a query copies at most; packed samples are shared and do not count.
 const QUERY_COPIED_BYTES_MAX: usize = 256 << 20;
-/// Samples that a query looks at in one step, with those of its result: Prometheus's default.
-const QUERY_SAMPLES_MAX: usize = 50_000_000;
+/// Samples that a query looks at in one step, with those of its result; some may lie in memory at once, 16 bytes each.
+/// Half of Prometheus's default.
+const QUERY_SAMPLES_MAX: usize = 25_000_000;
 /// Steps of a range query after the first.
 const QUERY_STEPS_MAX: i64 = 11_000;
 /// Points of the result of a range query, 24 bytes each.

@@ -15,6 +15,15 @@ pub struct Failure {
     text: String,
 }
 
+/// A failure as it is written, in this order.
+#[derive(Serialize)]
+struct Wrapped<'a> {
+    status: &'static str,
+    #[serde(rename = "errorType")]
+    kind: &'static str,
+    error: &'a str,
+}
+
 impl Failure {
     fn new(status: StatusCode, kind: &'static str, text: impl Into<String>) -> Self {
         Self {
@@ -60,7 +69,11 @@ impl Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let body = json!({"status": "error", "errorType": self.kind, "error": self.text});
+        let body = Wrapped {
+            status: "error",
+            kind: self.kind,
+            error: &self.text,
+        };
         let response = crate::api::reply::json(self.status, &body);
         if self.kind == "unavailable" {
             return with_header(response, header::RETRY_AFTER, "5");
@@ -75,29 +88,32 @@ pub type Answered = Result<Response, Failure>;
 /// What stands in an answer that was cut at `limit`.
 pub const TRUNCATED: &str = "results truncated due to limit";
 
-/// Data that is JSON already.
-pub fn raw(data: &str, warnings: &[String], infos: &[String]) -> Response {
-    let mut out = format!("{{\"status\":\"success\",\"data\":{data}");
+/// The beginning of an answer; its data follow, then [`end`].
+pub fn begin() -> Vec<u8> {
+    b"{\"status\":\"success\",\"data\":".to_vec()
+}
+
+/// An answer whose data are complete.
+pub fn end(mut out: Vec<u8>, warnings: &[String], infos: &[String]) -> Response {
     for (name, texts) in [("warnings", warnings), ("infos", infos)] {
         if !texts.is_empty() {
-            out.push_str(&format!(",\"{name}\":{}", json!(texts)));
+            out.extend_from_slice(format!(",\"{name}\":{}", json!(texts)).as_bytes());
         }
     }
-    out.push('}');
-    (
-        StatusCode::OK,
-        [(header::CONTENT_TYPE, "application/json")],
-        out,
-    )
-        .into_response()
+    out.push(b'}');
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (StatusCode::OK, kind, out).into_response()
 }
 
 /// Data without remarks.
 pub fn success(data: &impl Serialize) -> Answered {
-    serde_json::to_string(data).map_or_else(
-        |e| Err(Failure::execution(e.to_string())),
-        |text| Ok(raw(&text, &[], &[])),
-    )
+    answered(data, &[])
+}
+
+fn answered(data: &impl Serialize, warnings: &[String]) -> Answered {
+    let mut out = begin();
+    serde_json::to_writer(&mut out, data).map_err(|e| Failure::execution(e.to_string()))?;
+    Ok(end(out, warnings, &[]))
 }
 
 /// A list, cut at `limit` with a warning; 0: no limit.
@@ -107,8 +123,5 @@ pub fn limited(mut list: Vec<impl Serialize>, limit: usize) -> Answered {
         list.truncate(limit);
         warnings.push(TRUNCATED.to_owned());
     }
-    serde_json::to_string(&list).map_or_else(
-        |e| Err(Failure::execution(e.to_string())),
-        |text| Ok(raw(&text, &warnings, &[])),
-    )
+    answered(&list, &warnings)
 }

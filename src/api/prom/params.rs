@@ -82,29 +82,32 @@ impl Params {
         let same = self.0.iter().filter(move |(n, _)| n == name);
         same.map(|(_, v)| v.as_str())
     }
-    /// A time, in milliseconds.
+    /// A time that need not be said, in milliseconds.
     pub fn time(&self, name: &str) -> Result<Option<i64>, Failure> {
-        let text = self.get(name);
-        if text.is_empty() {
+        if self.get(name).is_empty() {
             return Ok(None);
         }
-        let wrong = || {
-            Failure::param(
-                name,
-                format!("cannot parse \"{text}\" to a valid timestamp"),
-            )
-        };
+        let wrong = |why| Failure::param(name, format!("invalid time value for '{name}': {why}"));
+        self.moment(name).map(Some).map_err(wrong)
+    }
+    /// A time that must be said, in milliseconds.
+    pub fn must(&self, name: &str) -> Result<i64, Failure> {
+        self.moment(name).map_err(|why| Failure::param(name, why))
+    }
+    fn moment(&self, name: &str) -> Result<i64, String> {
+        let text = self.get(name);
+        let wrong = || format!("cannot parse \"{text}\" to a valid timestamp");
         if let Ok(seconds) = text.parse::<f64>() {
             let ms = (seconds * 1_000.0).round();
             if !ms.is_finite() || ms.abs() > MS_MAX as f64 {
                 return Err(wrong());
             }
-            return Ok(Some(ms as i64));
+            return Ok(ms as i64);
         }
         match (chrono::DateTime::parse_from_rfc3339(text), text) {
-            (Ok(t), _) => Ok(Some(t.timestamp_millis())),
-            (_, TIME_MIN) => Ok(Some(-MS_MAX)),
-            (_, TIME_MAX) => Ok(Some(MS_MAX)),
+            (Ok(t), _) => Ok(t.timestamp_millis()),
+            (_, TIME_MIN) => Ok(-MS_MAX),
+            (_, TIME_MAX) => Ok(MS_MAX),
             _ => Err(wrong()),
         }
     }

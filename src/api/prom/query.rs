@@ -8,7 +8,7 @@ use axum::extract::State;
 use tokio::time::{Instant, timeout_at};
 
 use crate::api::Site;
-use crate::api::prom::envelope::{Answered, Failure, TRUNCATED, raw, success};
+use crate::api::prom::envelope::{Answered, Failure, TRUNCATED, begin, end, success};
 use crate::api::prom::params::Params;
 use crate::api::prom::{
     ASK_WEIGHT, QUERY_CELLS_MAX, QUERY_COPIED_BYTES_MAX, QUERY_SAMPLES_MAX, QUERY_SERIES_MAX,
@@ -67,11 +67,7 @@ pub async fn instant(State(site): State<Site>, params: Params) -> Answered {
 /// `/query_range`.
 pub async fn range(State(site): State<Site>, params: Params) -> Answered {
     let limit = params.limit()?;
-    let time = |name: &str| {
-        let none = || Failure::param(name, "cannot parse \"\" to a valid timestamp");
-        params.time(name)?.ok_or_else(none)
-    };
-    let (start, end) = (time("start")?, time("end")?);
+    let (start, end) = (params.must("start")?, params.must("end")?);
     if end < start {
         let why = "end timestamp must not be before start time";
         return Err(Failure::param("end", why));
@@ -165,7 +161,8 @@ impl Asked {
         } else {
             self.limit
         };
-        let Some((data, cut)) = written::answer(&outcome.answer, at, limit) else {
+        let mut out = begin();
+        let Some(cut) = written::answer(&mut out, &outcome.answer, at, limit) else {
             return Err(Failure::execution(format!(
                 "the result is longer than {} MiB: ask for fewer series or a longer step",
                 RESULT_BYTES_MAX >> 20
@@ -176,7 +173,7 @@ impl Asked {
             warnings.push(TRUNCATED.to_owned());
         }
         let infos: Vec<String> = outcome.infos.into_iter().collect();
-        Ok(raw(&data, &warnings, &infos))
+        Ok(end(out, &warnings, &infos))
     }
 
     /// The time after which samples can matter, in milliseconds, and the matchers of each selector, each once.
