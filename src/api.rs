@@ -61,8 +61,8 @@ pub struct Shared {
     api: Api,
     /// Held while a silence is made, so that its number can be told from others made at that moment.
     silencing: tokio::sync::Mutex<()>,
-    /// One permit for each PromQL query that may run.
-    queries: Arc<tokio::sync::Semaphore>,
+    /// Places for PromQL queries.
+    queries: prom::Places,
 }
 
 impl Deref for Shared {
@@ -80,7 +80,7 @@ pub fn router(api: Api) -> Router {
     let site: Site = Arc::new(Shared {
         api,
         silencing: tokio::sync::Mutex::new(()),
-        queries: Arc::new(tokio::sync::Semaphore::new(prom::QUERIES_MAX)),
+        queries: prom::Places::default(),
     });
     Router::new()
         .route("/metric", post(push::metric))

@@ -176,8 +176,8 @@ impl Engine {
         }
     }
     /// Keeps samples for queries for this long, as far as there is room for them.
-    pub fn keep_history(&mut self, history: crate::model::time::Duration) {
-        self.series.history = history;
+    pub fn keep_history(&mut self, keep: Duration) {
+        self.series.history.keep(keep);
     }
 
     /// Says how often [`Input::Tick`] comes, at multiples of this; a second if it is not said.
@@ -303,6 +303,7 @@ impl Engine {
 
     fn tick(&mut self) {
         self.series.settle(self.now - LATE_MAX);
+        self.series.sweep(self.now);
         self.judge_rules();
         self.evaluate_groups();
         self.judge_rule_files();

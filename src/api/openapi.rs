@@ -186,7 +186,7 @@ pub const OPERATIONS: &[Operation] = &[
         "/api/v1/query_exemplars",
         "read",
         200,
-        "Always empty.",
+        "Always empty; `query` must be one.",
     ),
     op(
         "get",
@@ -200,14 +200,14 @@ pub const OPERATIONS: &[Operation] = &[
         "/api/v1/parse_query",
         "read",
         200,
-        "Whether an expression can be read, and its type.",
+        "The expression as a tree.",
     ),
     op(
         "get",
         "/api/v1/series",
         "read",
         200,
-        "Series that `match[]` picks.",
+        "Series that `match[]` picks: `start`, `end`, `limit`; POST takes a form too.",
     ),
     op("get", "/api/v1/labels", "read", 200, "Names of labels."),
     op(
@@ -223,7 +223,7 @@ pub const OPERATIONS: &[Operation] = &[
         "/api/v1/rules",
         "read",
         200,
-        "Rules with their alerts, as Prometheus shows them.",
+        "Rules with their alerts, as Prometheus shows them; with its filters and pages.",
     ),
     op(
         "get",
@@ -242,20 +242,26 @@ pub const OPERATIONS: &[Operation] = &[
         "Which Prometheus this speaks like.",
     ),
     op("get", "/api/v1/status/config", "read", 200, "Always empty."),
-    op("get", "/api/v1/status/flags", "read", 200, "Always empty."),
+    op(
+        "get",
+        "/api/v1/status/flags",
+        "read",
+        200,
+        "Flags of Prometheus that have a counterpart.",
+    ),
     op(
         "get",
         "/api/v1/status/runtimeinfo",
         "read",
         200,
-        "The server's time.",
+        "The server's time, and how far back samples are kept.",
     ),
     op(
         "get",
         "/api/v1/status/tsdb",
         "read",
         200,
-        "How many series there are.",
+        "How many series there are, and of which metrics most.",
     ),
 ];
 

@@ -27,6 +27,11 @@ pub const BOARD_WINDOW: Duration = Duration::from_hours(1);
 /// Samples of one series kept for queries as far as `retention` reaches, if rules need fewer: two days at one sample each
 /// 15 s. A series that is pushed faster has a shorter history, so that a fast sender cannot take the memory.
 pub const HISTORY_SAMPLES_MAX: usize = 11_520;
+/// Bytes of packed samples of all series; beyond it, what only queries ask for reaches back less far, equally for all
+/// series. Some 500 million samples that change little.
+pub const HISTORY_BYTES_MAX: usize = 1 << 30;
+/// Series that one tick looks at to find those that have ended: a million are seen in a quarter of an hour.
+pub const ENDED_LOOK: usize = 1_000;
 /// Time between two samples of `ALERTS` where nothing changes.
 pub const ALERTS_EVERY: Duration = Duration::from_secs(15);
 /// A firing series that is silent for this long is paged about.

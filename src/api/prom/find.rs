@@ -4,130 +4,133 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use serde_json::{Value, json};
+use tokio::time::timeout_at;
 
 use crate::api::Site;
 use crate::api::prom::envelope::{Answered, Failure, limited};
 use crate::api::prom::params::Params;
 use crate::api::prom::{ASK_SERIES, QUERY_SERIES_MAX};
 use crate::engine::promql::ast::{Kind, Selector};
-use crate::engine::promql::source::Source;
 use crate::engine::promql::{Dialect, parse};
-use crate::model::labels::{Labels, Matcher};
+use crate::model::labels::{Labels, Matcher, SeriesKey};
+
+/// The label that is the metric's name.
+const NAME: &str = "__name__";
 
 /// The selectors of `match[]`.
 pub fn selectors(params: &Params) -> Result<Vec<Vec<Matcher>>, Failure> {
-    params
-        .all("match[]")
-        .map(|text| {
-            let expr = parse(text, Dialect::ALL)
-                .map_err(|e| Failure::param("match[]", e.located(text)))?;
-            match expr.kind {
-                Kind::Vector(Selector { matchers, .. }) => Ok(matchers),
-                _ => Err(Failure::param("match[]", format!("{text} is no selector"))),
-            }
-        })
-        .collect()
+    let read = |text| {
+        let wrong = |why| Failure::param("match[]", why);
+        let expr = parse(text, Dialect::ALL).map_err(|e| wrong(e.located(text)))?;
+        match expr.kind {
+            Kind::Vector(Selector { matchers, .. }) => Ok(matchers),
+            _ => Err(wrong(format!("{text:?} is no selector"))),
+        }
+    };
+    params.all("match[]").map(read).collect()
 }
 
-/// What `take` makes of the labels of each series that one of the selectors picks.
+/// What `take` makes of the key of each series that one of the selectors picks, in the time that is asked for.
 async fn collect<T: Ord + Send + 'static>(
     site: &Site,
     params: &Params,
     selectors: Vec<Vec<Matcher>>,
-    take: impl Fn(Labels, &mut BTreeSet<T>) + Clone + Send + 'static,
+    take: impl Fn(&SeriesKey, &mut BTreeSet<T>) + Clone + Send + 'static,
 ) -> Result<BTreeSet<T>, Failure> {
-    let (start, end) = (params.time("start")?, params.time("end")?);
-    if let (Some(start), Some(end)) = (start, end)
-        && end < start
-    {
-        return Err(Failure::param(
-            "end",
-            "end timestamp must not be before start time",
-        ));
-    }
-    let after = start.map_or(i64::MIN, |s| s.saturating_sub(1));
-    let upto = end.unwrap_or(i64::MAX);
-    let mut found = BTreeSet::new();
-    for matchers in selectors {
-        let matchers = Arc::new(matchers);
-        let wanted = matchers.clone();
-        let numbers = site
-            .handle
-            .ask(move |view| view.series.candidates(&wanted))
-            .await
-            .ok_or_else(Failure::stopped)?;
-        for page in numbers.chunks(ASK_SERIES) {
-            let (page, wanted, take) = (page.to_vec(), matchers.clone(), take.clone());
-            let more = site
+    let (start, upto) = params.span()?;
+    let after = start.saturating_sub(1);
+    let deadline = params.deadline()?;
+    let _place = site.queries.take(deadline).await?;
+    let work = async {
+        let mut found = BTreeSet::new();
+        for matchers in selectors {
+            let matchers = Arc::new(matchers);
+            let wanted = matchers.clone();
+            let numbers = site
                 .handle
-                .ask(move |view| {
+                .ask(move |view| view.series.candidates(&wanted))
+                .await
+                .ok_or_else(Failure::stopped)?;
+            for page in numbers.chunks(ASK_SERIES) {
+                let (page, wanted, take) = (page.to_vec(), matchers.clone(), take.clone());
+                let some = site.handle.ask(move |view| {
                     let mut some = BTreeSet::new();
-                    for number in page {
-                        if view.series.is_match(number, &wanted)
-                            && view
-                                .series
-                                .get(number)
-                                .is_some_and(|s| s.touches(after, upto))
-                        {
-                            take(view.series.labels(number), &mut some);
+                    // What ended before samples are kept for queries is not there any more.
+                    let after = after.max(view.series.oldest(view.now).ms());
+                    for series in page.iter().filter_map(|n| view.series.get(*n)) {
+                        if series.key().matches(&wanted) && series.touches(after, upto) {
+                            take(series.key(), &mut some);
                         }
                     }
                     some
-                })
-                .await
-                .ok_or_else(Failure::stopped)?;
-            found.extend(more);
-            if found.len() > QUERY_SERIES_MAX {
-                return Err(Failure::execution(format!(
-                    "more than {QUERY_SERIES_MAX} found: narrow `match[]`"
-                )));
+                });
+                found.extend(some.await.ok_or_else(Failure::stopped)?);
+                if found.len() > QUERY_SERIES_MAX {
+                    return Err(Failure::execution(format!(
+                        "more than {QUERY_SERIES_MAX} found: narrow `match[]`"
+                    )));
+                }
             }
         }
-    }
-    Ok(found)
+        Ok(found)
+    };
+    let late = |_| Failure::timeout("query timed out in expression evaluation");
+    timeout_at(deadline, work).await.map_err(late)?
 }
 
 /// `/series`.
 pub async fn series(State(site): State<Site>, params: Params) -> Answered {
+    let limit = params.limit()?;
     let wanted = selectors(&params)?;
     if wanted.is_empty() {
         return Err(Failure::bad("no match[] parameter provided"));
     }
-    let limit = params.limit()?;
-    let found = collect(&site, &params, wanted, |labels, found| {
-        found.insert(labels);
-    })
-    .await?;
-    let shown = found.iter().map(|labels| {
-        let pairs = labels.iter().map(|(n, v)| (n.to_owned(), json!(v)));
-        Value::Object(pairs.collect())
+    let wanted = not_everything(wanted)?;
+    let found = collect(&site, &params, wanted, |key, found| {
+        found.insert(key.clone());
     });
-    limited(shown.collect(), limit)
+    let found = found.await?;
+    let all = found.iter().map(|k| k.labels().with(NAME, k.metric()));
+    let mut all: Vec<Labels> = all.collect();
+    all.sort();
+    limited(all, limit)
 }
 
-/// All selectors, or the one that picks everything.
-fn or_all(wanted: Vec<Vec<Matcher>>) -> Vec<Vec<Matcher>> {
-    if wanted.is_empty() {
-        vec![Vec::new()]
-    } else {
-        wanted
+/// Selectors each of which asks for something that must be there.
+fn not_everything(selectors: Vec<Vec<Matcher>>) -> Result<Vec<Vec<Matcher>>, Failure> {
+    let anything = |matchers: &Vec<Matcher>| matchers.iter().all(|m| m.matches(""));
+    if selectors.iter().any(anything) {
+        let why = "match[] must contain at least one non-empty matcher";
+        return Err(Failure::param("match[]", why));
+    }
+    Ok(selectors)
+}
+
+/// The selectors of `match[]`, or the one that picks everything.
+fn selectors_or_all(params: &Params) -> Result<Vec<Vec<Matcher>>, Failure> {
+    match selectors(params)? {
+        none if none.is_empty() => Ok(vec![Vec::new()]),
+        some => not_everything(some),
     }
 }
 
 /// `/labels`.
 pub async fn labels(State(site): State<Site>, params: Params) -> Answered {
-    let wanted = or_all(selectors(&params)?);
     let limit = params.limit()?;
-    let found = collect(&site, &params, wanted, |labels, found| {
-        for (name, _) in labels.iter() {
-            if !found.contains(name) {
-                found.insert(name.to_owned());
+    let wanted = selectors_or_all(&params)?;
+    let found = collect(
+        &site,
+        &params,
+        wanted,
+        |key, found: &mut BTreeSet<String>| {
+            for (name, _) in key.pairs().chain([(NAME, "")]) {
+                if !found.contains(name) {
+                    found.insert(name.to_owned());
+                }
             }
-        }
-    })
-    .await?;
-    limited(found.into_iter().map(Value::String).collect(), limit)
+        },
+    );
+    limited(found.await?.into_iter().collect(), limit)
 }
 
 /// `/label/{name}/values`.
@@ -140,16 +143,21 @@ pub async fn values(
     if name.is_empty() {
         return Err(Failure::bad(format!("invalid label name: {name:?}")));
     }
-    let wanted = or_all(selectors(&params)?);
     let limit = params.limit()?;
-    let found = collect(&site, &params, wanted, move |labels, found| {
-        let value = labels.get(&name);
-        if !value.is_empty() && !found.contains(value) {
+    let wanted = selectors_or_all(&params)?;
+    let found = collect(&site, &params, wanted, move |key, found| {
+        let value = if name == NAME {
+            Some(key.metric())
+        } else {
+            key.pairs().find(|(n, _)| *n == name).map(|(_, v)| v)
+        };
+        if let Some(value) = value
+            && !found.contains(value)
+        {
             found.insert(value.to_owned());
         }
-    })
-    .await?;
-    limited(found.into_iter().map(Value::String).collect(), limit)
+    });
+    limited(found.await?.into_iter().collect(), limit)
 }
 
 /// A name that was escaped with `U__`: `__` is `_`, `_2e_` the character of that number. Any other stays as it is.

@@ -1,137 +1,282 @@
 //! Rules and alerts as Prometheus shows them. Rules over windows are shown as a group for each file.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
 use axum::extract::State;
 use serde_json::{Value, json};
 
 use crate::api::Site;
+use crate::api::prom::ASK_SERIES;
 use crate::api::prom::envelope::{Answered, Failure, success};
+use crate::api::prom::find::selectors;
 use crate::api::prom::params::Params;
-use crate::api::prom::written::exponent;
+use crate::api::prom::written::{exponent, plain};
 use crate::engine::View;
 use crate::engine::event::AlertKey;
-use crate::engine::group::RuleRun;
-use crate::engine::policy::{GroupRule, Rule};
+use crate::engine::policy::{Aggregate, Condition, GroupRule, Rule, Test};
 use crate::engine::state::{Alert, Phase};
+use crate::model::labels::Matcher;
+use crate::model::time::{Duration, Timestamp};
+
+/// Active alerts.
+type Alerts = BTreeMap<AlertKey, Alert>;
+
+/// A group as the engine has it.
+struct Shown {
+    name: String,
+    file: String,
+    interval: Duration,
+    limit: usize,
+    /// When it was evaluated last.
+    at: Option<Timestamp>,
+    /// Rules with why each failed last.
+    rules: Vec<(GroupRule, Option<String>)>,
+}
+
+impl Shown {
+    /// What names it in a request for the groups after it.
+    fn token(&self) -> String {
+        let name = format!("{}\u{0}{}", self.file, self.name);
+        format!("{:032x}", xxhash_rust::xxh3::xxh3_128(name.as_bytes()))
+    }
+}
 
 /// Which rules are shown.
 struct Filter {
-    kind: Option<&'static str>,
+    alerting: bool,
+    recording: bool,
     names: Vec<String>,
     groups: Vec<String>,
     files: Vec<String>,
+    labels: Vec<Vec<Matcher>>,
     alerts: bool,
 }
 
+/// Which page of the groups is shown.
+struct Page {
+    /// 0: all.
+    limit: usize,
+    from: String,
+}
+
+fn has(list: &[String], one: &str) -> bool {
+    list.is_empty() || list.iter().any(|l| l == one)
+}
+
 impl Filter {
-    fn has(list: &[String], one: &str) -> bool {
-        list.is_empty() || list.iter().any(|l| l == one)
+    fn read(params: &Params) -> Result<Self, Failure> {
+        let all = |name| params.all(name).map(str::to_owned).collect();
+        let kind = params.get("type").to_ascii_lowercase();
+        if !["", "alert", "record"].contains(&kind.as_str()) {
+            return Err(Failure::param(
+                "type",
+                format!("not supported value {kind:?}"),
+            ));
+        }
+        Ok(Self {
+            alerting: kind != "record",
+            recording: kind != "alert",
+            names: all("rule_name[]"),
+            groups: all("rule_group[]"),
+            files: all("file[]"),
+            labels: selectors(params)?,
+            alerts: match params.get("exclude_alerts") {
+                "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => true,
+                "1" | "t" | "T" | "true" | "TRUE" | "True" => false,
+                other => {
+                    let why = format!("error converting exclude_alerts: {other:?} is no boolean");
+                    return Err(Failure::param("exclude_alerts", why));
+                }
+            },
+        })
     }
-    fn shows(&self, kind: &str, name: &str) -> bool {
-        self.kind.is_none_or(|k| k == kind) && Self::has(&self.names, name)
+
+    fn takes(&self, rule: &GroupRule) -> bool {
+        let (name, labels, wanted) = match rule {
+            GroupRule::Alert(r) => (&r.name, &r.labels, self.alerting),
+            GroupRule::Record(r) => (&r.name, &r.labels, self.recording),
+        };
+        let fits =
+            |matchers: &Vec<Matcher>| matchers.iter().all(|m| m.matches(labels.get(&m.name)));
+        let labelled = self.labels.is_empty() || self.labels.iter().any(fits);
+        wanted && labelled && has(&self.names, name)
+    }
+}
+
+impl Page {
+    fn read(params: &Params) -> Result<Self, Failure> {
+        let (limit, from) = (params.get("group_limit"), params.get("group_next_token"));
+        let limit = match limit {
+            "" if from.is_empty() => 0,
+            "" => {
+                let why = "group_limit needs to be present in order to paginate over the groups";
+                return Err(Failure::param("group_next_token", why));
+            }
+            text => text
+                .parse::<usize>()
+                .ok()
+                .filter(|l| *l > 0)
+                .ok_or_else(|| {
+                    let why = "group_limit needs to be a valid number greater than 0";
+                    Failure::param("group_limit", why)
+                })?,
+        };
+        Ok(Self {
+            limit,
+            from: from.to_owned(),
+        })
     }
 }
 
 /// `/rules`.
 pub async fn rules(State(site): State<Site>, params: Params) -> Answered {
-    let all = |name| params.all(name).map(str::to_owned).collect();
-    let filter = Filter {
-        kind: match params.get("type") {
-            "" => None,
-            "alert" => Some("alerting"),
-            "record" => Some("recording"),
-            other => {
-                return Err(Failure::param(
-                    "type",
-                    format!("not supported value {other:?}"),
-                ));
-            }
-        },
-        names: all("rule_name[]"),
-        groups: all("rule_group[]"),
-        files: all("file[]"),
-        alerts: params.get("exclude_alerts") != "true",
-    };
-    let groups = site.handle.ask(move |view| groups(view, &filter)).await;
-    success(&json!({"groups": groups.ok_or_else(Failure::stopped)?}))
+    let (filter, page) = (Filter::read(&params)?, Page::read(&params)?);
+    let tick = site.loaded().settings.tick;
+    let tick = tick.unwrap_or(Duration::from_secs(1));
+    let all = site.handle.ask(move |view| groups(view, tick)).await;
+    let mut groups = all.ok_or_else(Failure::stopped)?;
+    groups.sort_by(|a, b| (&a.file, &a.name).cmp(&(&b.file, &b.name)));
+    let alerts = active(&site).await?;
+    let mut rest = groups.as_slice();
+    if !page.from.is_empty() {
+        let at = rest.iter().position(|g| g.token() == page.from);
+        let at = at.ok_or_else(|| {
+            let why = format!(
+                "invalid group_next_token '{}'. were rule groups changed?",
+                page.from
+            );
+            Failure::param("group_next_token", why)
+        })?;
+        rest = rest.split_at(at).1;
+    }
+    let mut shown = Vec::new();
+    let mut next = None;
+    for group in rest {
+        let Some(value) = self::group(group, &filter, &alerts) else {
+            continue;
+        };
+        if page.limit > 0 && shown.len() == page.limit {
+            next = Some(group.token());
+            break;
+        }
+        shown.push(value);
+    }
+    let mut data = json!({ "groups": shown });
+    if let Some(next) = next {
+        data["groupNextToken"] = next.into();
+    }
+    success(&data)
 }
 
-fn groups(view: View<'_>, filter: &Filter) -> Vec<Value> {
+/// All groups; the rules over windows of one file are one, evaluated on every tick.
+fn groups(view: View<'_>, tick: Duration) -> Vec<Shown> {
     let mut shown = Vec::new();
-    let mut show = |name: &str, file: &str, head: Value, rules: Vec<Value>| {
-        let wanted = Filter::has(&filter.groups, name) && Filter::has(&filter.files, file);
-        if wanted && !rules.is_empty() {
-            let mut group = head;
-            group["name"] = name.into();
-            group["file"] = file.into();
-            group["evaluationTime"] = 0.into();
-            group["rules"] = rules.into();
-            shown.push(group);
-        }
-    };
     for run in &view.book.groups {
-        let at = run.slot.map_or_else(never, |t| t.rfc3339());
         let rules = run.group.rules.iter().zip(&run.rules);
-        let rules = rules.filter_map(|(rule, run)| match rule {
-            GroupRule::Alert(rule) if filter.shows("alerting", &rule.name) => {
-                Some(alerting(&view, rule, Some(run), &at, filter))
-            }
-            GroupRule::Record(r) if filter.shows("recording", &r.name) => Some(json!({
-                "name": r.name, "query": r.expr.text, "labels": r.labels, "health": health(Some(run), &at),
-                "lastError": run.error.as_deref().unwrap_or(""), "evaluationTime": 0, "lastEvaluation": at,
-                "type": "recording",
-            })),
-            GroupRule::Alert(_) | GroupRule::Record(_) => None,
+        shown.push(Shown {
+            name: run.group.name.clone(),
+            file: run.group.file.clone(),
+            interval: if run.group.interval.is_zero() {
+                tick
+            } else {
+                run.group.interval
+            },
+            limit: run.group.limit,
+            at: run.slot,
+            rules: rules
+                .map(|(r, run)| (r.clone(), run.error.clone()))
+                .collect(),
         });
-        let head = json!({"interval": run.group.interval.secs_f64(), "limit": run.group.limit, "lastEvaluation": at});
-        show(&run.group.name, &run.group.file, head, rules.collect());
     }
-    let at = view.now.rfc3339();
-    let mut rest = view.book.rules.as_slice();
-    while let Some(first) = rest.first() {
-        let same = rest
-            .iter()
-            .take_while(|r| r.rule.file == first.rule.file)
-            .count();
-        let (own, others) = rest.split_at(same);
-        let rules = own
-            .iter()
-            .filter(|r| filter.shows("alerting", &r.rule.name));
-        let rules = rules.map(|r| alerting(&view, &r.rule, None, &at, filter));
-        let head = json!({"interval": 1, "limit": 0, "lastEvaluation": at});
-        show(&first.rule.file, &first.rule.file, head, rules.collect());
-        rest = others;
+    let mut files: BTreeMap<&str, Vec<(GroupRule, Option<String>)>> = BTreeMap::new();
+    for window in &view.book.rules {
+        let rule = GroupRule::Alert(Arc::clone(&window.rule));
+        let file = files.entry(&window.rule.file).or_default();
+        file.push((rule, None));
     }
+    shown.extend(files.into_iter().map(|(file, rules)| Shown {
+        name: file.to_owned(),
+        file: file.to_owned(),
+        interval: tick,
+        limit: 0,
+        at: Some(view.now),
+        rules,
+    }));
     shown
 }
 
-fn never() -> String {
-    "0001-01-01T00:00:00Z".to_owned()
-}
-
-fn health(run: Option<&RuleRun>, at: &str) -> &'static str {
-    match run {
-        Some(run) if run.error.is_some() => "err",
-        Some(_) if at == never() => "unknown",
-        Some(_) | None => "ok",
+/// All active alerts, copied some at a time.
+async fn active(site: &Site) -> Result<Alerts, Failure> {
+    let mut all = Alerts::new();
+    loop {
+        let after = match all.last_key_value() {
+            Some((key, _)) => Bound::Excluded(key.clone()),
+            None => Bound::Unbounded,
+        };
+        let part = site.handle.ask(move |view| {
+            let rest = view.state.alerts.range((after, Bound::Unbounded));
+            let some = rest.take(ASK_SERIES).map(|(k, a)| (k.clone(), a.clone()));
+            some.collect::<Vec<_>>()
+        });
+        let part = part.await.ok_or_else(Failure::stopped)?;
+        if part.is_empty() {
+            return Ok(all);
+        }
+        all.extend(part);
     }
 }
 
-fn alerting(
-    view: &View<'_>,
-    rule: &Rule,
-    run: Option<&RuleRun>,
-    at: &str,
-    filter: &Filter,
-) -> Value {
+fn written(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), Timestamp::rfc3339)
+}
+
+/// A group, unless the filter leaves nothing of it.
+fn group(group: &Shown, filter: &Filter, alerts: &Alerts) -> Option<Value> {
+    if !has(&filter.groups, &group.name) || !has(&filter.files, &group.file) {
+        return None;
+    }
+    let rules = group.rules.iter().filter(|(rule, _)| filter.takes(rule));
+    let rules: Vec<Value> = rules
+        .map(|(rule, error)| {
+            let mut shown = match rule {
+                GroupRule::Alert(rule) => alerting(rule, filter, alerts),
+                GroupRule::Record(r) => {
+                    let query = r.expr.expr.to_string();
+                    json!({"type": "recording", "name": r.name, "query": query, "labels": r.labels})
+                }
+            };
+            shown["health"] = match (error, group.at) {
+                (Some(_), _) => "err",
+                (None, None) => "unknown",
+                (None, Some(_)) => "ok",
+            }
+            .into();
+            if let Some(error) = error {
+                shown["lastError"] = error.as_str().into();
+            }
+            shown["evaluationTime"] = 0.into();
+            shown["lastEvaluation"] = written(group.at).into();
+            shown
+        })
+        .collect();
+    if rules.is_empty() && !group.rules.is_empty() {
+        return None;
+    }
+    Some(json!({
+        "name": group.name, "file": group.file, "interval": group.interval.secs_f64(), "limit": group.limit,
+        "evaluationTime": 0, "lastEvaluation": written(group.at), "rules": rules,
+    }))
+}
+
+fn alerting(rule: &Rule, filter: &Filter, alerts: &Alerts) -> Value {
     let from = AlertKey {
         rule: rule.id.clone(),
         series: String::new(),
     };
-    let active = view.state.alerts.range(from..);
-    let active: Vec<&Alert> = active
-        .take_while(|(key, _)| key.rule == rule.id)
-        .map(|(_, alert)| alert)
-        .collect();
+    let active = alerts.range(from..).take_while(|(k, _)| k.rule == rule.id);
+    let active: Vec<&Alert> = active.map(|(_, alert)| alert).collect();
     let state = if active.iter().any(|a| a.is_firing()) {
         "firing"
     } else if active.is_empty() {
@@ -139,16 +284,48 @@ fn alerting(
     } else {
         "pending"
     };
-    let mut shown = json!({
-        "state": state, "name": rule.name, "query": rule.words(), "duration": rule.for_.secs_f64(),
-        "keepFiringFor": rule.keep_firing_for.secs_f64(), "labels": rule.labels, "annotations": rule.annotations,
-        "health": health(run, at), "evaluationTime": 0, "lastEvaluation": at, "type": "alerting",
-        "lastError": run.and_then(|r| r.error.as_deref()).unwrap_or(""), "alerts": [],
-    });
-    if filter.alerts {
-        shown["alerts"] = active.into_iter().map(alert).collect();
-    }
-    shown
+    let shown: Vec<Value> = if filter.alerts {
+        active.into_iter().map(alert).collect()
+    } else {
+        Vec::new()
+    };
+    json!({
+        "type": "alerting", "state": state, "name": rule.name, "query": query(rule),
+        "duration": rule.for_.secs_f64(), "keepFiringFor": rule.keep_firing_for.secs_f64(),
+        "labels": rule.labels, "annotations": rule.annotations, "alerts": shown,
+    })
+}
+
+/// The expression of a rule; of one over windows the PromQL that asks the same, where there is one.
+fn query(rule: &Rule) -> String {
+    let test = match &rule.test {
+        Test::Expr(test) => return test.expr.expr.to_string(),
+        Test::Window(test) => test,
+    };
+    let Condition::Threshold {
+        aggregate,
+        compare,
+        threshold,
+    } = &test.condition
+    else {
+        return format!("{}: {}", test.selector, rule.words());
+    };
+    let window = format!("{}[{}]", test.selector, test.window);
+    let value = match aggregate {
+        Aggregate::P50 => format!("quantile_over_time(0.5, {window})"),
+        Aggregate::P90 => format!("quantile_over_time(0.9, {window})"),
+        Aggregate::P95 => format!("quantile_over_time(0.95, {window})"),
+        Aggregate::P99 => format!("quantile_over_time(0.99, {window})"),
+        Aggregate::Rate => format!("rate({window})"),
+        Aggregate::Avg
+        | Aggregate::Min
+        | Aggregate::Max
+        | Aggregate::Sum
+        | Aggregate::Count
+        | Aggregate::Last
+        | Aggregate::Stddev => format!("{}_over_time({window})", aggregate.name()),
+    };
+    format!("{value} {} {}", compare.sign(), plain(*threshold))
 }
 
 fn alert(alert: &Alert) -> Value {
@@ -165,9 +342,7 @@ fn alert(alert: &Alert) -> Value {
 
 /// `/alerts`.
 pub async fn alerts(State(site): State<Site>, _: Params) -> Answered {
-    let alerts = site
-        .handle
-        .ask(|view| view.state.alerts.values().map(alert).collect::<Vec<_>>())
-        .await;
-    success(&json!({"alerts": alerts.ok_or_else(Failure::stopped)?}))
+    let alerts = active(&site).await?;
+    let shown: Vec<Value> = alerts.values().map(alert).collect();
+    success(&json!({ "alerts": shown }))
 }

@@ -9,6 +9,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::engine::promql::source::Source;
 use crate::engine::series::{Series, SeriesSet};
@@ -19,11 +20,12 @@ use crate::model::labels::Matcher;
 pub struct Copied {
     series: BTreeMap<u32, Series>,
     settled_ms: Option<i64>,
-    /// Samples in all of them.
-    pub samples: usize,
-    /// Samples of them that were copied and not shared.
-    pub plain: usize,
+    /// Bytes of the copies; packed samples are shared and do not count.
+    pub bytes: usize,
 }
+
+/// What one series costs to look at, as part of the weight of a copy.
+const LOOK: usize = 4;
 
 impl Copied {
     /// How many series there are.
@@ -34,18 +36,25 @@ impl Copied {
     pub fn is_empty(&self) -> bool {
         self.series.is_empty()
     }
-    /// Adds what another ask has copied.
-    pub fn append(&mut self, mut other: Copied) {
-        self.samples += other.samples;
-        self.plain += other.plain;
-        self.series.append(&mut other.series);
+    fn add(&mut self, number: u32, series: Series) {
+        // Two selectors may pick the same series; the copies reach back equally far.
+        if let Entry::Vacant(place) = self.series.entry(number) {
+            self.bytes += size_of::<Series>() + 16 * series.times.len() + 8 * series.closed.len();
+            place.insert(series);
+        }
+    }
+    /// Adds what another ask has copied, back to the same time.
+    pub fn append(&mut self, other: Copied) {
+        for (number, series) in other.series {
+            self.add(number, series);
+        }
         // What was settled when the first part was copied is settled in every part.
         self.settled_ms = self.settled_ms.or(other.settled_ms);
     }
     /// The set, with the series in the order that the engine has them in.
     pub fn into_set(self) -> SeriesSet {
         let mut set = SeriesSet {
-            settled_ms: self.settled_ms.unwrap_or(0),
+            settled_ms: self.settled_ms.unwrap_or(i64::MIN),
             ..SeriesSet::default()
         };
         for (at, series) in (0_u32..).zip(self.series.into_values()) {
@@ -57,46 +66,52 @@ impl Copied {
 }
 
 impl SeriesSet {
-    /// The series that can match, judged by their metrics only: quick however many there are. Ascending.
+    /// The series that can match, judged by their metrics only: quick however many there are. In any order.
     pub fn candidates(&self, matchers: &[Matcher]) -> Vec<u32> {
-        let names: Vec<Matcher> = matchers
-            .iter()
-            .filter(|m| m.name == "__name__")
-            .cloned()
-            .collect();
+        let (names, _): (Vec<Matcher>, Vec<Matcher>) =
+            matchers.iter().cloned().partition(|m| m.name == "__name__");
+        if names.is_empty() {
+            return (0..u32::try_from(self.len()).unwrap_or(u32::MAX)).collect();
+        }
         self.select(&names)
     }
 
-    /// Whether all matchers hold for a series.
-    pub fn is_match(&self, number: u32, matchers: &[Matcher]) -> bool {
-        self.get(number).is_some_and(|series| {
-            let labels = series.key().labels();
-            matchers.iter().all(|m| match m.name.as_str() {
-                "__name__" => m.matches(series.key().metric()),
-                name => m.matches(labels.get(name)),
-            })
-        })
+    /// The metrics with the most series, those first, at most `most` of them, and how many each has.
+    pub fn largest(&self, most: usize) -> Vec<(String, usize)> {
+        let mut all: Vec<(&str, usize)> = self.names.metrics().map(|(m, n)| (m, n.len())).collect();
+        all.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+        all.truncate(most);
+        all.into_iter().map(|(m, n)| (m.to_owned(), n)).collect()
     }
 
-    /// Copies those of some series that match: what they hold after a time, in milliseconds.
-    pub fn copy_part(&self, numbers: &[u32], matchers: &[Matcher], after: i64) -> Copied {
+    /// Copies those of some series that match, as they are after a time in milliseconds: as many of `numbers` as
+    /// `weight` allows ([`Series::weight`]), at least one; how many that were.
+    pub fn copy_part(
+        &self,
+        numbers: &[u32],
+        matchers: &[Matcher],
+        after: i64,
+        weight: usize,
+    ) -> (Copied, usize) {
         let mut copied = Copied {
             settled_ms: Some(self.settled_ms),
             ..Copied::default()
         };
+        let (mut looked, mut spent) = (0, 0);
         for number in numbers {
-            let Some(series) = self
-                .get(*number)
-                .filter(|_| self.is_match(*number, matchers))
-            else {
+            if spent >= weight {
+                break;
+            }
+            looked += 1;
+            spent += LOOK;
+            let found = self.get(*number).filter(|s| s.key().matches(matchers));
+            let Some(part) = found.map(|s| s.part(after)).filter(|p| !p.is_empty()) else {
                 continue;
             };
-            let part = series.part(after);
-            copied.samples += part.len();
-            copied.plain += part.plain_len();
-            copied.series.insert(*number, part);
+            spent += part.weight();
+            copied.add(*number, part);
         }
-        copied
+        (copied, looked)
     }
 }
 
@@ -170,10 +185,16 @@ mod tests {
             let settings = Settings::default();
             let start = now - back;
             let mut copied = Copied::default();
-            for read in crate::engine::promql::reads::reads(&expr, &settings) {
-                let after = start - read.back.ms() as i64 - 1;
-                for page in set.candidates(&read.matchers).chunks(2) {
-                    copied.append(set.copy_part(page, &read.matchers, after));
+            let reads = crate::engine::promql::reads::reads(&expr, &settings);
+            let back = reads.iter().map(|r| r.back.ms() as i64).max().unwrap_or(0);
+            let after = start - back - 1;
+            for read in reads {
+                let numbers = set.candidates(&read.matchers);
+                let mut rest = numbers.as_slice();
+                while !rest.is_empty() {
+                    let (more, looked) = set.copy_part(rest, &read.matchers, after, 100);
+                    copied.append(more);
+                    rest = rest.split_at(looked).1;
                 }
             }
             let query = Query::new(expr, settings);

@@ -29,6 +29,7 @@ impl<S: Source> Run<'_, S> {
             .saturating_add(1)
             .saturating_mul(step);
         let slots = self.plan.node(subquery.inner).map_or(0, |n| n.slots.len());
+        self.check_fixed(subquery, first, upto)?;
         let Some(ring) = self.ws.rings.get_mut(subquery.ring) else {
             return Ok(());
         };
@@ -66,6 +67,18 @@ impl<S: Source> Run<'_, S> {
             *place = ring;
         }
         result
+    }
+
+    /// What does not depend on time touches no sample in a step, but leaves one: how many is known before the first.
+    fn check_fixed(&self, subquery: &Subquery, first: i64, upto: i64) -> Result<(), EvalError> {
+        let inner = self.plan.node(subquery.inner).filter(|n| n.fixed);
+        let steps = upto.saturating_sub(first) / subquery.step.max(1) + 1;
+        let steps = usize::try_from(steps).unwrap_or(0);
+        let samples = inner.map_or(0, |n| steps.saturating_mul(n.slots.len().max(1)));
+        if samples > self.plan.settings.limits.samples {
+            return Err(EvalError::samples());
+        }
+        Ok(())
     }
 
     /// The samples of windows, as the result of a query.
