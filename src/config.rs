@@ -7,7 +7,9 @@
 pub mod codes;
 pub mod condition;
 pub mod heal;
+pub mod groups;
 pub mod notify;
+pub mod place;
 pub mod receivers;
 pub mod references;
 pub mod report;
@@ -18,7 +20,7 @@ pub mod yaml;
 pub use notify::{Notify, parse_notify};
 pub use receivers::{Receiver, Way};
 pub use references::check_references;
-pub use rules::read_rules;
+pub use rules::{FileRules, read_rules};
 pub use settings::{
     Durability, Scope, SecretRef, Settings, SmtpSettings, SmtpTls, Token, read_settings,
 };

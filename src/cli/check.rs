@@ -160,12 +160,12 @@ fn rule_file(found: &mut Found, options: &Options, settings: &Settings, file: &S
     let (rules, mut problems) = read_rules(file);
     let exists = |path: &str| in_project(options, path).is_file();
     problems.extend(check_references(file, &rules, settings, &exists));
-    for step in rules.iter().flat_map(|r| &r.heal).flat_map(|h| &h.steps) {
+    for step in rules.alerts().flat_map(|r| &r.heal).flat_map(|h| &h.steps) {
         problems.extend(not_executable(options, file, &step.script));
     }
     problems.sort_by_key(|p| p.span.start);
     found.files += 1;
-    found.rules += rules.len();
+    found.rules += rules.count();
     found.add(problems, &file.text);
 }
 

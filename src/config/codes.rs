@@ -14,10 +14,6 @@ pub const KEY_SHAPE: &str = "OPS-Y005";
 pub const TOO_MANY: &str = "OPS-Y006";
 /// A value has the wrong shape: a list for a word, a word for a mapping.
 pub const RULE_SHAPE: &str = "OPS-R001";
-/// Rule groups (`groups:`) are not supported yet.
-pub const GROUPS: &str = "OPS-R002";
-/// PromQL expressions (`expr:`) are not supported yet.
-pub const EXPR: &str = "OPS-R003";
 /// A rule has a key that does not exist.
 pub const RULE_KEY: &str = "OPS-R004";
 /// A rule lacks a key it needs.
@@ -58,6 +54,14 @@ pub const NO_RUNBOOK: &str = "OPS-R022";
 pub const DUPLICATE_RULE: &str = "OPS-R023";
 /// Nobody is told when a rule fires (warning).
 pub const NOBODY: &str = "OPS-R024";
+/// A group has no name, or that of another group of the file.
+pub const GROUP_NAME: &str = "OPS-R025";
+/// A PromQL expression does not parse.
+pub const PROMQL: &str = "OPS-R026";
+/// A label or annotation is not a template that can be expanded.
+pub const TEMPLATE: &str = "OPS-R027";
+/// A recording rule has a name or key that it cannot have.
+pub const RECORD: &str = "OPS-R028";
 /// The folder of rule files cannot be read (warning).
 pub const NO_FOLDER: &str = "OPS-L001";
 /// A setting has the wrong shape.
@@ -92,8 +96,6 @@ pub const ALL: &[(&str, &str)] = &[
         RULE_SHAPE,
         "a value has the wrong shape: a list for a word, a word for a mapping",
     ),
-    (GROUPS, "rule groups (`groups:`) are not supported yet"),
-    (EXPR, "PromQL expressions (`expr:`) are not supported yet"),
     (RULE_KEY, "a rule has a key that does not exist"),
     (RULE_MISSING, "a rule lacks a key it needs"),
     (SELECTOR, "`metric` is not a metric's name or a selector"),
@@ -147,6 +149,19 @@ pub const ALL: &[(&str, &str)] = &[
         "two rules of one file have the same name and labels",
     ),
     (NOBODY, "nobody is told when a rule fires (warning)"),
+    (
+        GROUP_NAME,
+        "a group has no name, or that of another group of the file",
+    ),
+    (PROMQL, "a PromQL expression does not parse"),
+    (
+        TEMPLATE,
+        "a label or annotation is not a template that can be expanded",
+    ),
+    (
+        RECORD,
+        "a recording rule has a name or key that it cannot have",
+    ),
     (
         NO_FOLDER,
         "the folder of rule files cannot be read; the rules that were in force run on (warning)",

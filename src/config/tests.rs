@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::groups::tests::GROUPS;
 use crate::config::rules::tests::{FULL, MANUAL};
 
 /// Reads anything as both kinds of file and renders what is found.
@@ -38,7 +39,7 @@ proptest! {
 
     #[test]
     fn no_edit_of_a_rule_can_break_it(at in 0_usize..1000, cut in 0_usize..12, put in r#"[ \n:{}\[\]&*'"<>$()!é0-9a-z\-]{0,6}"#) {
-        for base in [MANUAL, FULL] {
+        for base in [MANUAL, FULL, GROUPS] {
             let chars: Vec<char> = base.chars().collect();
             let at = at % chars.len();
             let end = (at + cut).min(chars.len());

@@ -22,6 +22,10 @@ pub const BYTES_MAX: usize = 1 << 20;
 pub const DEPTH_MAX: usize = 48;
 /// Nodes a file may have, aliases counted as what they stand for.
 pub const NODES_MAX: usize = 100_000;
+/// Bytes a rule file may have; generated ones are large.
+pub const RULE_BYTES_MAX: usize = 8 << 20;
+/// Nodes a rule file may have.
+pub const RULE_NODES_MAX: usize = 1_000_000;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -35,7 +39,7 @@ pub struct Node {
 /// What a node is.
 #[derive(Clone, Debug)]
 pub enum Kind {
-    /// Nothing was written; only whole documents and list items of a faulty file are.
+    /// Nothing was written; only in rule groups, where it stands for what is left out.
     Null,
     /// A word, number or text.
     Scalar {
@@ -43,10 +47,12 @@ pub enum Kind {
         text: String,
         /// Written without quotes.
         plain: bool,
+        /// Written as lines below `|` or `>`; its place begins with the first of them.
+        block: bool,
     },
     /// A list.
     Seq(Vec<Node>),
-    /// A mapping in the order written, no key twice, no empty value.
+    /// A mapping in the order written, no key twice; empty values only in rule groups.
     Map(Vec<(Key, Node)>),
 }
 
@@ -89,10 +95,23 @@ impl Fault {
 
 /// The documents of a text, without empty ones. After a syntax error, those before it.
 pub fn documents(text: &str) -> (Vec<Node>, Vec<Fault>) {
-    let mut build = Builder::default();
-    if text.len() > BYTES_MAX {
+    read(text, BYTES_MAX, NODES_MAX, false)
+}
+
+/// The documents of a rule file. In those that hold `groups`, empty values stand and `<<` merges, as in Prometheus.
+pub fn rule_documents(text: &str) -> (Vec<Node>, Vec<Fault>) {
+    read(text, RULE_BYTES_MAX, RULE_NODES_MAX, true)
+}
+
+fn read(text: &str, bytes_max: usize, nodes_max: usize, rules: bool) -> (Vec<Node>, Vec<Fault>) {
+    let mut build = Builder {
+        nodes_max,
+        rules,
+        ..Builder::default()
+    };
+    if text.len() > bytes_max {
         let message = format!(
-            "this file has {} bytes, at most {BYTES_MAX} are read",
+            "this file has {} bytes, at most {bytes_max} are read",
             text.len()
         );
         build
@@ -165,12 +184,20 @@ struct Builder {
     open: Vec<Open>,
     anchors: BTreeMap<usize, (Node, usize)>,
     nodes: usize,
+    nodes_max: usize,
+    /// Whether `groups` documents are read as Prometheus reads them.
+    rules: bool,
+    /// Faults before this document.
+    faults_before: usize,
 }
 
 impl Builder {
     fn event(&mut self, event: Event<'_>, span: &Range<usize>) -> Result<(), Fault> {
         match event {
-            Event::DocumentStart(..) => self.anchors.clear(),
+            Event::DocumentStart(..) => {
+                self.anchors.clear();
+                self.faults_before = self.faults.len();
+            }
             Event::Alias(id) => {
                 let Some((node, size)) = self.anchors.get(&id).cloned() else {
                     let message = "this alias stands for something that contains it";
@@ -189,12 +216,14 @@ impl Builder {
             Event::Scalar(text, style, anchor, _) => {
                 self.count(1, span)?;
                 let plain = style == ScalarStyle::Plain;
+                let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
                 let kind = if plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
                     Kind::Null
                 } else {
                     Kind::Scalar {
                         text: text.into_owned(),
                         plain,
+                        block,
                     }
                 };
                 self.place(
@@ -229,10 +258,10 @@ impl Builder {
 
     fn count(&mut self, n: usize, span: &Range<usize>) -> Result<(), Fault> {
         self.nodes = self.nodes.saturating_add(n);
-        if self.nodes <= NODES_MAX {
+        if self.nodes <= self.nodes_max {
             return Ok(());
         }
-        let message = format!("this file grows beyond {NODES_MAX} values");
+        let message = format!("this file grows beyond {} values", self.nodes_max);
         Err(Fault::new(codes::TOO_MUCH, span.clone(), message)
             .hint("use fewer aliases (`*name`), or split the file"))
     }
@@ -278,37 +307,37 @@ impl Builder {
         if anchor != 0 {
             self.anchors.insert(anchor, (node.clone(), size));
         }
-        let faults = &mut self.faults;
         let Some(parent) = self.open.last_mut() else {
             if !matches!(node.kind, Kind::Null) {
+                let node = self.finished(node);
                 self.documents.push(node);
             }
             return;
         };
+        let faults = &mut self.faults;
         parent.size = parent.size.saturating_add(size);
         match &mut parent.kind {
             OpenKind::Seq(items) => {
                 if matches!(node.kind, Kind::Null) {
                     let message = "this list item is empty";
                     faults.push(
-                        Fault::new(codes::EMPTY_VALUE, node.span, message)
+                        Fault::new(codes::EMPTY_VALUE, node.span.clone(), message)
                             .hint("write a value, or remove the item"),
                     );
-                } else {
-                    items.push(node);
                 }
+                items.push(node);
             }
             OpenKind::Map { entries, seen, key } => match key.take() {
                 None => *key = Some(as_key(node, faults)),
                 Some(None) => {}
-                Some(Some(name)) if matches!(node.kind, Kind::Null) => {
-                    let message = format!("`{}` has no value", name.text);
-                    faults.push(
-                        Fault::new(codes::EMPTY_VALUE, name.span, message)
-                            .hint("write a value, or remove the key"),
-                    );
-                }
                 Some(Some(name)) => {
+                    if matches!(node.kind, Kind::Null) {
+                        let message = format!("`{}` has no value", name.text);
+                        faults.push(
+                            Fault::new(codes::EMPTY_VALUE, name.span.clone(), message)
+                                .hint("write a value, or remove the key"),
+                        );
+                    }
                     if seen.insert(name.text.clone()) {
                         entries.push((name, node));
                     } else {
@@ -320,6 +349,74 @@ impl Builder {
                     }
                 }
             },
+        }
+    }
+}
+
+impl Builder {
+    /// A whole document: with its empty values where they mean something, else without.
+    fn finished(&mut self, mut node: Node) -> Node {
+        let groups = match &node.kind {
+            Kind::Map(entries) => self.rules && entries.iter().any(|(k, _)| k.text == "groups"),
+            Kind::Null | Kind::Scalar { .. } | Kind::Seq(_) => false,
+        };
+        if groups {
+            let mut place = 0;
+            let before = self.faults_before;
+            self.faults.retain(|f| {
+                place += 1;
+                place <= before || f.code != codes::EMPTY_VALUE
+            });
+            merge(&mut node);
+        } else {
+            strip(&mut node);
+        }
+        node
+    }
+}
+
+/// Takes out what is empty. Depth is bounded by [`DEPTH_MAX`] and aliases.
+fn strip(node: &mut Node) {
+    match &mut node.kind {
+        Kind::Null | Kind::Scalar { .. } => {}
+        Kind::Seq(items) => {
+            items.retain(|n| !matches!(n.kind, Kind::Null));
+            items.iter_mut().for_each(strip);
+        }
+        Kind::Map(entries) => {
+            entries.retain(|(_, n)| !matches!(n.kind, Kind::Null));
+            entries.iter_mut().for_each(|(_, n)| strip(n));
+        }
+    }
+}
+
+/// Replaces `<<: *other` by what the other mapping holds; what is written beside it wins.
+fn merge(node: &mut Node) {
+    match &mut node.kind {
+        Kind::Null | Kind::Scalar { .. } => {}
+        Kind::Seq(items) => items.iter_mut().for_each(merge),
+        Kind::Map(entries) => {
+            entries.iter_mut().for_each(|(_, n)| merge(n));
+            let Some(at) = entries
+                .iter()
+                .position(|(k, n)| k.text == "<<" && matches!(n.kind, Kind::Map(_) | Kind::Seq(_)))
+            else {
+                return;
+            };
+            let others = match entries.remove(at).1.kind {
+                Kind::Seq(items) => items,
+                kind => vec![Node { span: 0..0, kind }],
+            };
+            for other in others {
+                let Kind::Map(more) = other.kind else {
+                    continue;
+                };
+                for (key, value) in more {
+                    if !entries.iter().any(|(k, _)| k.text == key.text) {
+                        entries.push((key, value));
+                    }
+                }
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use crate::config::{
-    SecretRef, Settings, SourceFile, check_references, codes, read_rules, read_settings,
+    FileRules, SecretRef, Settings, SourceFile, check_references, codes, read_rules, read_settings,
 };
 use crate::engine::policy::{Policy, Rule};
 use crate::model::written::{Problem, Severity};
@@ -72,11 +72,8 @@ pub struct Loaded {
 impl Loaded {
     /// How many rules people wrote; those about ourselves are not counted.
     pub fn rule_count(&self) -> usize {
-        self.policy
-            .rules
-            .iter()
-            .filter(|r| r.file != OWN_FILE)
-            .count()
+        let own = |r: &&Arc<Rule>| r.file == OWN_FILE;
+        self.policy.rule_count() - self.policy.rules.iter().filter(own).count()
     }
 }
 
@@ -110,7 +107,7 @@ pub struct Loader {
     texts: BTreeMap<String, String>,
     loaded: bool,
     gone: bool,
-    good: BTreeMap<String, Vec<Arc<Rule>>>,
+    good: BTreeMap<String, FileRules>,
     good_settings: Arc<Settings>,
     current: Arc<RwLock<Loaded>>,
 }
@@ -172,7 +169,7 @@ impl Loader {
             .iter()
             .filter_map(|(path, text)| self.rule_file(path, text))
             .collect();
-        let mut kept: BTreeMap<String, Vec<Arc<Rule>>> = BTreeMap::new();
+        let mut kept: BTreeMap<String, FileRules> = BTreeMap::new();
         for file in &files {
             let text: Arc<str> = Arc::from(file.text.as_str());
             let (mut rules, problems) = read_rules(file);
@@ -192,7 +189,8 @@ impl Loader {
                 .0
                 .extend(problems.into_iter().map(|p| (p, text.clone())));
             kept.insert(file.path.clone(), rules.clone());
-            policy.rules.extend(rules);
+            policy.rules.extend(rules.rules);
+            policy.groups.extend(rules.groups);
         }
         self.good = kept;
         policy.rules.extend(own_rules());
@@ -301,12 +299,12 @@ impl Loader {
         }
     }
 
-    fn last_good(&self, path: &str) -> Vec<Arc<Rule>> {
+    fn last_good(&self, path: &str) -> FileRules {
         if let Some(rules) = self.good.get(path) {
             return rules.clone();
         }
         let Ok(text) = std::fs::read_to_string(self.copy_of(path)) else {
-            return Vec::new();
+            return FileRules::default();
         };
         let (rules, problems) = read_rules(&SourceFile {
             path: path.to_owned(),
@@ -314,7 +312,7 @@ impl Loader {
             text,
         });
         if problems.iter().any(|p| p.severity == Severity::Error) {
-            Vec::new()
+            FileRules::default()
         } else {
             rules
         }
@@ -329,6 +327,7 @@ fn own_rules() -> Vec<Arc<Rule>> {
         text: OWN_RULES.to_owned(),
     })
     .0
+    .rules
 }
 
 /// A file's text; bytes that are no text are replaced, so that the checker can point at them.

@@ -7,4 +7,5 @@ mod exec;
 mod house;
 mod promql;
 mod promqltest;
+mod rules;
 mod tell;
