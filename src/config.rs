@@ -20,7 +20,7 @@ pub mod yaml;
 pub use notify::{Notify, parse_notify};
 pub use receivers::{Receiver, Way};
 pub use references::check_references;
-pub use rules::{FileRules, read_rules};
+pub use rules::{FileRules, read_rules, read_rules_every};
 pub use settings::{
     Durability, Scope, SecretRef, Settings, SmtpSettings, SmtpTls, Token, read_settings,
 };

@@ -11,7 +11,9 @@ use serde_json::json;
 
 use crate::cli::flags::{CONFIG, Flags, Options, options};
 use crate::cli::{Output, failed, print};
-use crate::config::{Settings, SourceFile, check_references, codes, read_rules, read_settings};
+use crate::config::{
+    Settings, SourceFile, check_references, codes, groups, read_rules_every, read_settings,
+};
 use crate::model::written::{Problem, Severity};
 use crate::shell::load::{read_lossy, resolve, walk};
 
@@ -157,10 +159,15 @@ fn rules_below(found: &mut Found, options: &Options, settings: &Settings, dir: &
 }
 
 fn rule_file(found: &mut Found, options: &Options, settings: &Settings, file: &SourceFile) {
-    let (rules, mut problems) = read_rules(file);
+    let interval = settings.evaluation_interval.unwrap_or(groups::INTERVAL);
+    let (rules, mut problems) = read_rules_every(file, interval);
     let exists = |path: &str| in_project(options, path).is_file();
     problems.extend(check_references(file, &rules, settings, &exists));
-    for step in rules.alerts().flat_map(|r| &r.heal).flat_map(|h| &h.steps) {
+    for step in rules
+        .alerting()
+        .flat_map(|r| &r.heal)
+        .flat_map(|h| &h.steps)
+    {
         problems.extend(not_executable(options, file, &step.script));
     }
     problems.sort_by_key(|p| p.span.start);

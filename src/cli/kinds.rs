@@ -127,7 +127,7 @@ mod tests {
         for kind in ACTIONS {
             let (rules, problems) = read_rules(&source(kind));
             none(&problems);
-            assert!(rules.alerts().all(|r| r.heal.is_some()) && rules.count() > 0);
+            assert!(rules.alerting().all(|r| r.heal.is_some()) && rules.count() > 0);
         }
     }
 }

@@ -14,6 +14,10 @@ pub const KEY_SHAPE: &str = "OPS-Y005";
 pub const TOO_MANY: &str = "OPS-Y006";
 /// A value has the wrong shape: a list for a word, a word for a mapping.
 pub const RULE_SHAPE: &str = "OPS-R001";
+/// A template in a label or annotation does not parse.
+pub const TEMPLATE: &str = "OPS-R002";
+/// A PromQL expression cannot be evaluated as it is written.
+pub const EXPR: &str = "OPS-R003";
 /// A rule has a key that does not exist.
 pub const RULE_KEY: &str = "OPS-R004";
 /// A rule lacks a key it needs.
@@ -56,12 +60,10 @@ pub const DUPLICATE_RULE: &str = "OPS-R023";
 pub const NOBODY: &str = "OPS-R024";
 /// A group has no name, or that of another group of the file.
 pub const GROUP_NAME: &str = "OPS-R025";
-/// A PromQL expression does not parse.
-pub const PROMQL: &str = "OPS-R026";
-/// A label or annotation is not a template that can be expanded.
-pub const TEMPLATE: &str = "OPS-R027";
 /// A recording rule has a name or key that it cannot have.
-pub const RECORD: &str = "OPS-R028";
+pub const RECORD: &str = "OPS-R026";
+/// Prometheus reads only the first document of a rule file; this is a later one (warning).
+pub const LATER_DOCUMENT: &str = "OPS-R027";
 /// The folder of rule files cannot be read (warning).
 pub const NO_FOLDER: &str = "OPS-L001";
 /// A setting has the wrong shape.
@@ -95,6 +97,14 @@ pub const ALL: &[(&str, &str)] = &[
     (
         RULE_SHAPE,
         "a value has the wrong shape: a list for a word, a word for a mapping",
+    ),
+    (
+        TEMPLATE,
+        "a template in a label or annotation does not parse",
+    ),
+    (
+        EXPR,
+        "a PromQL expression cannot be evaluated as it is written",
     ),
     (RULE_KEY, "a rule has a key that does not exist"),
     (RULE_MISSING, "a rule lacks a key it needs"),
@@ -153,14 +163,13 @@ pub const ALL: &[(&str, &str)] = &[
         GROUP_NAME,
         "a group has no name, or that of another group of the file",
     ),
-    (PROMQL, "a PromQL expression does not parse"),
-    (
-        TEMPLATE,
-        "a label or annotation is not a template that can be expanded",
-    ),
     (
         RECORD,
         "a recording rule has a name or key that it cannot have",
+    ),
+    (
+        LATER_DOCUMENT,
+        "a document after the first, which Prometheus would not read (warning)",
     ),
     (
         NO_FOLDER,

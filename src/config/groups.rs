@@ -24,16 +24,18 @@ use crate::engine::template;
 use crate::model::labels::Labels;
 use crate::model::time::Duration;
 
-/// How often a group is evaluated that does not say.
+/// How often a group is evaluated that does not say, where the settings do not say either.
 pub const INTERVAL: Duration = Duration::from_mins(1);
 
 const ABOUT_RECORD: &str = "only alerts have this";
 
-/// The groups of one document. `used` has the ids of those of other documents of the file.
+/// The groups of one document; `interval` is that of groups that name none. `used` has the ids of those of other
+/// documents of the file.
 pub(in crate::config) fn read(
     report: &mut Report<'_>,
     doc: &Node,
     file: &str,
+    interval: Duration,
     used: &mut BTreeSet<String>,
 ) -> Vec<Arc<Group>> {
     let Some(mut fields) = report.fields(doc, "a rule file with `groups`") else {
@@ -43,8 +45,8 @@ pub(in crate::config) fn read(
     fields.finish(report);
     let mut names = BTreeSet::new();
     let mut groups = Vec::new();
-    for node in nodes {
-        let Some(mut group) = group(report, node, file, &mut names) else {
+    for node in nodes.iter().filter(|n| !is_nothing(n)) {
+        let Some(mut group) = group(report, node, file, interval, &mut names) else {
             continue;
         };
         let first = group.id.clone();
@@ -76,19 +78,21 @@ fn items(node: Option<&Node>) -> impl Iterator<Item = &Node> {
         Some(Kind::Seq(items)) => items.as_slice(),
         _ => &[],
     };
-    items.iter()
+    items.iter().filter(|n| !is_nothing(n))
+}
+
+/// A list item that nobody wrote: Prometheus leaves it out.
+fn is_nothing(node: &Node) -> bool {
+    matches!(node.kind, Kind::Null)
 }
 
 fn group(
     report: &mut Report<'_>,
     node: &Node,
     file: &str,
+    every: Duration,
     names: &mut BTreeSet<String>,
 ) -> Option<Group> {
-    if matches!(node.kind, Kind::Null) {
-        report.error(codes::GROUP_NAME, &node.span, "this group has no name", "");
-        return None;
-    }
     let mut fields = report.fields(node, "a group")?;
     let f = &mut fields;
     let named = f.take("name");
@@ -111,7 +115,7 @@ fn group(
     }
     let interval = f.take("interval").and_then(|n| report.duration(n));
     let query_offset = f.take("query_offset").and_then(|n| report.duration(n));
-    let limit = f.take("limit").and_then(|n| report.parse::<i64>(n));
+    let limit = f.take("limit").and_then(|n| whole_number(report, n));
     let strict = f.take("strict").and_then(|n| report.boolean(n));
     let shared = f
         .take("labels")
@@ -127,13 +131,14 @@ fn group(
     let mut seen = BTreeMap::new();
     let rules = nodes
         .iter()
+        .filter(|n| !is_nothing(n))
         .filter_map(|n| rule(report, n, &scope, &mut seen))
         .collect();
     Some(Group {
         id: format!("{file};{name}"),
         name,
         file: file.to_owned(),
-        interval: interval.filter(|i| !i.is_zero()).unwrap_or(INTERVAL),
+        interval: interval.filter(|i| !i.is_zero()).unwrap_or(every),
         query_offset: query_offset.unwrap_or_default(),
         limit: limit.and_then(|l| usize::try_from(l).ok()).unwrap_or(0),
         strict: strict.unwrap_or(false),
@@ -154,11 +159,6 @@ fn rule(
     scope: &Scope<'_>,
     seen: &mut BTreeMap<RuleId, usize>,
 ) -> Option<GroupRule> {
-    if matches!(node.kind, Kind::Null) {
-        let message = "this rule is empty: one of `record` and `alert` must be there";
-        report.error(codes::RULE_MISSING, &node.span, message, "");
-        return None;
-    }
     let errors_before = report.error_count();
     let mut fields = report.fields(node, "a rule of a group")?;
     let f = &mut fields;
@@ -211,7 +211,7 @@ fn rule(
         let annotations = annotations
             .map(|n| names_and_values(report, n, false))
             .unwrap_or_default();
-        let id = RuleId::new(&format!("{};{}", scope.file, scope.group), name, &labels);
+        let id = RuleId::new(&format!("{}/{}", scope.file, scope.group), name, &labels);
         let shell = Shell {
             id,
             name: name.to_owned(),
@@ -231,6 +231,48 @@ fn rule(
     };
     fields.finish(report);
     made.filter(|_| report.error_count() == errors_before)
+}
+
+/// A whole number in every spelling that Prometheus's YAML has; what is behind the point is cut off.
+fn whole_number(report: &mut Report<'_>, node: &Node) -> Option<i64> {
+    let text = report.text(node)?;
+    let plain = matches!(node.kind, Kind::Scalar { plain: true, .. });
+    let number = plain.then(|| parse_whole(text)).flatten();
+    if number.is_none() {
+        let message = format!("`{}` is not a whole number", text.escape_debug());
+        report.error(
+            codes::RULE_VALUE,
+            &node.span,
+            message,
+            "write it without quotes: `10`",
+        );
+    }
+    number
+}
+
+fn parse_whole(text: &str) -> Option<i64> {
+    let text = text.replace('_', "");
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", text.strip_prefix('+').unwrap_or(&text)),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let based = [("0x", 16), ("0o", 8), ("0b", 2), ("0", 8), ("", 10)];
+    let (rest, base) = based
+        .iter()
+        .find_map(|(head, base)| Some((lower.strip_prefix(head)?, *base)))
+        .filter(|(rest, _)| !rest.is_empty())
+        .unwrap_or((&lower, 10));
+    let signed = rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if let Some(number) = i64::from_str_radix(&format!("{sign}{rest}"), base)
+        .ok()
+        .filter(|_| signed)
+    {
+        return Some(number);
+    }
+    let float = lower.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    let number: f64 = format!("{sign}{lower}").parse().ok().filter(|_| float)?;
+    (number.abs() < i64::MAX as f64).then_some(number as i64)
 }
 
 /// A text without a character: Prometheus takes it for nothing.
@@ -386,7 +428,7 @@ fn promql(report: &mut Report<'_>, node: &Node) -> Option<Written> {
         Err(error) => {
             let span = report.within(node, error.span);
             let hint = error.hint.unwrap_or_default();
-            report.error(codes::PROMQL, &span, error.message, &hint);
+            report.error(codes::EXPR, &span, error.message, &hint);
             None
         }
     }

@@ -25,11 +25,13 @@ pub fn within(file: &str, node: &Node, range: Range<usize>) -> Range<usize> {
     let Some(source) = file.get(begin..whole.end) else {
         return whole;
     };
-    let find = |at: usize| find(source, text, *block, at);
+    let find = |at: usize| {
+        let at = (0..=at.min(text.len())).rev();
+        let at = at.into_iter().find(|i| text.is_char_boundary(*i))?;
+        find(source, text, *block, at)
+    };
     let last = range.end.max(range.start + 1) - 1;
-    let last = (0..=last).rev().find(|i| text.is_char_boundary(*i));
-    let start = find(range.start);
-    let (Some(start), Some(last)) = (start, last.and_then(find)) else {
+    let (Some(start), Some(last)) = (find(range.start), find(last)) else {
         return whole;
     };
     let rest = source.get(last..).unwrap_or_default();
@@ -160,6 +162,7 @@ fn escape(rest: &str) -> usize {
 mod tests {
     use super::*;
     use crate::config::yaml::documents;
+    use proptest::prelude::*;
 
     /// Every word of the text is found where it stands.
     fn check(file: &str) {
@@ -204,6 +207,81 @@ mod tests {
             check(&format!(
                 "e: \"a\\\"b\\n c\\u00e9d \\\n{i}e  \\x41 f\\tg\"\nf: 'it''s  x'\ng: &x 'a b'\nh: !!str ab\n"
             ));
+        }
+    }
+
+    /// A scalar in a random style: words that occur once, between random blanks and line breaks.
+    fn scalar() -> impl Strategy<Value = String> {
+        let gaps = proptest::collection::vec((0_usize..4, 0_usize..3, 0_usize..5), 1..14);
+        (0_usize..11, 1_usize..6, gaps).prop_map(|(style, indent, gaps)| {
+            let block = style < 8;
+            let header = ["|", ">", "|-", ">-", "|+", ">+", "|", ">"][style % 8];
+            let own = if style == 6 || style == 7 {
+                indent.to_string()
+            } else {
+                String::new()
+            };
+            let quote = ["'", "\"", ""][style % 3];
+            let (open, close) = if block {
+                let lead = if own.is_empty() { "" } else { "   " };
+                (format!("{header}{own}\n{}{lead}", " ".repeat(indent)), "\n")
+            } else {
+                (quote.to_owned(), quote)
+            };
+            let mut text = format!("k: {open}");
+            for (i, (breaks, more, odd)) in gaps.iter().enumerate() {
+                let word = match odd {
+                    1 if !block && quote == "\"" => format!("\\t\\u00e9w{i}w\\\""),
+                    2 if !block && quote == "'" => format!("é''w{i}w''"),
+                    3 => format!("(é{{w{i}w"),
+                    _ => format!("w{i}w"),
+                };
+                text += &word;
+                if i + 1 == gaps.len() {
+                    break;
+                }
+                if *breaks == 0 {
+                    text += &" ".repeat(more + 1);
+                } else {
+                    let deeper = if block { *more } else { more + 1 };
+                    text += &"\n".repeat(*breaks);
+                    text += &" ".repeat(indent + deeper);
+                }
+            }
+            text + close + "\nz: 1\n"
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_word_is_found_where_it_stands(file in scalar()) {
+            for file in [file.clone(), file.replace('\n', "\r\n")] {
+                let (docs, faults) = documents(&file);
+                prop_assert!(faults.is_empty(), "{faults:?} in {file:?}");
+                let Kind::Map(entries) = &docs[0].kind else { panic!() };
+                let node = &entries[0].1;
+                let Kind::Scalar { text, .. } = &node.kind else { panic!() };
+                let mut found = 0;
+                for word in (0..20).map(|i| format!("w{i}w")) {
+                    let Some(at) = text.find(&word) else { continue };
+                    found += 1;
+                    let place = within(&file, node, at..at + word.len());
+                    let want = file.find(&word).unwrap();
+                    prop_assert_eq!(place, want..want + word.len(), "{} of {:?} in {:?}", word, text, file);
+                }
+                prop_assert!(found > 0);
+            }
+        }
+
+        #[test]
+        fn no_range_breaks_it(file in scalar(), start in 0_usize..80, length in 0_usize..80) {
+            let (docs, _) = documents(&file);
+            let Kind::Map(entries) = &docs[0].kind else { panic!() };
+            let place = within(&file, &entries[0].1, start..start + length);
+            prop_assert!(place.start <= place.end && place.end <= file.len());
+            prop_assert!(file.is_char_boundary(place.start) && file.is_char_boundary(place.end), "{place:?}");
         }
     }
 }

@@ -30,8 +30,8 @@ pub fn check_references(
     let mut report = Report::new(file, DIALECT);
     let (docs, _) = rule_documents(&file.text);
     let nodes: Vec<&Node> = alert_nodes(&docs);
-    let count = rules.alerts().count();
-    for (i, rule) in rules.alerts().enumerate() {
+    let count = rules.alerting().count();
+    for (i, rule) in rules.alerting().enumerate() {
         // With a faulty rule left out, places cannot be paired; then the whole file is searched for the word.
         let own = if nodes.len() == count {
             nodes.get(i).copied()

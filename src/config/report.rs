@@ -22,6 +22,8 @@ use crate::model::written::{Problem, Severity, did_you_mean};
 pub const PROBLEMS_MAX: usize = 200;
 /// Characters of one problem's message.
 pub const MESSAGE_CHARS_MAX: usize = 400;
+/// The longest length of time: what Prometheus can count in nanoseconds.
+pub const DURATION_MAX: Duration = Duration::from_ms(i64::MAX as u64 / 1_000_000);
 
 /// Which codes a kind of file uses for the mistakes that all files share.
 #[derive(Clone, Copy, Debug)]
@@ -239,9 +241,16 @@ impl<'a> Report<'a> {
             .map_err(|e: T::Err| self.error(self.dialect.value, &node.span, e.to_string(), ""))
             .ok()
     }
-    /// A length of time.
+    /// A length of time: Prometheus's grammar and bound, nothing around it.
     pub fn duration(&mut self, node: &Node) -> Option<Duration> {
-        self.parse(node)
+        let text = self.text(node)?;
+        let error = match text.parse::<Duration>() {
+            Ok(duration) if duration <= DURATION_MAX => return Some(duration),
+            Ok(_) => "this is longer than 292 years".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.error(self.dialect.value, &node.span, error, "");
+        None
     }
     /// A length of time above zero.
     pub fn duration_above_zero(&mut self, node: &Node) -> Option<Duration> {

@@ -43,8 +43,8 @@ pub struct FileRules {
 }
 
 impl FileRules {
-    /// The alerting rules: those over windows, then those of groups.
-    pub fn alerts(&self) -> impl Iterator<Item = &Arc<Rule>> {
+    /// The rules that tell people: those over windows, then those of groups.
+    pub fn alerting(&self) -> impl Iterator<Item = &Arc<Rule>> {
         let grouped = self.groups.iter().flat_map(|g| &g.rules);
         self.rules.iter().chain(grouped.filter_map(|r| match r {
             GroupRule::Alert(rule) => Some(rule),
@@ -57,9 +57,14 @@ impl FileRules {
     }
 }
 
-/// All rules of one file that are fine by themselves, and all problems. With an error among them, the file's last good
-/// version should run on.
+/// [`read_rules_every`] minute, where a group does not say how often.
 pub fn read_rules(file: &SourceFile) -> (FileRules, Vec<Problem>) {
+    read_rules_every(file, groups::INTERVAL)
+}
+
+/// All rules of one file that are fine by themselves, and all problems. With an error among them, the file's last good
+/// version should run on. `interval` is that of groups that name none.
+pub fn read_rules_every(file: &SourceFile, interval: Duration) -> (FileRules, Vec<Problem>) {
     let mut report = Report::new(file, DIALECT);
     let (docs, faults) = rule_documents(&file.text);
     report.faults(faults);
@@ -67,10 +72,18 @@ pub fn read_rules(file: &SourceFile) -> (FileRules, Vec<Problem>) {
     let (mut found, mut unnamed) = (FileRules::default(), 0_usize);
     let mut seen: BTreeMap<RuleId, usize> = BTreeMap::new();
     let mut ids = BTreeSet::new();
+    if docs.first().is_some_and(is_groups) {
+        docs.iter()
+            .skip(1)
+            .for_each(|d| later_document(&mut report, d));
+    }
     for doc in &docs {
         if is_groups(doc) {
-            let groups = groups::read(&mut report, doc, &file.path, &mut ids);
+            let groups = groups::read(&mut report, doc, &file.path, interval, &mut ids);
             found.groups.extend(groups);
+            continue;
+        }
+        if matches!(&doc.kind, Kind::Map(entries) if entries.is_empty()) {
             continue;
         }
         for node in items(doc) {
@@ -109,6 +122,15 @@ pub fn read_rules(file: &SourceFile) -> (FileRules, Vec<Problem>) {
     (found, report.finish())
 }
 
+/// Prometheus reads one document of a file. Here all are read; somebody who moves a file should know.
+fn later_document(report: &mut Report<'_>, doc: &Node) {
+    let span = doc.span.start..doc.span.start;
+    let message =
+        "Prometheus would not read this document: it is not the first of a file with `groups`";
+    let hint = "it is read here; for both, put its groups below the first `groups:`";
+    report.warn(codes::LATER_DOCUMENT, &span, message, hint);
+}
+
 /// Whether no rule before has the same identity; else that is a problem.
 fn is_new(
     report: &mut Report<'_>,
@@ -133,7 +155,7 @@ fn is_groups(doc: &Node) -> bool {
     groups::value(doc, "groups").is_some()
 }
 
-/// The nodes of alerting rules, in the order of [`FileRules::alerts`].
+/// The nodes of alerting rules, in the order of [`FileRules::alerting`].
 pub(in crate::config) fn alert_nodes(docs: &[Node]) -> Vec<&Node> {
     let (mut windows, mut grouped) = (Vec::new(), Vec::new());
     for doc in docs {

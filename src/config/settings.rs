@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use crate::config::notify::check_address;
 use crate::config::receivers::{self, Receiver};
 use crate::config::report::{Dialect, Fields, Report};
-use crate::config::yaml::{Node, documents};
+use crate::config::yaml::{Kind, Node, documents};
 use crate::config::{SourceFile, codes};
 use crate::model::secret::Secret;
 use crate::model::time::Duration;
@@ -49,6 +49,8 @@ pub struct Settings {
     pub tick: Option<Duration>,
     /// How long samples are kept.
     pub retention: Option<Duration>,
+    /// How often a group of rules is evaluated that does not say.
+    pub evaluation_interval: Option<Duration>,
     /// How often an image of the windows is written: the most that a restart replays.
     pub snapshot_interval: Option<Duration>,
     /// When a sample counts as received.
@@ -167,6 +169,13 @@ fn top(
 ) {
     if let Some(node) = fields.take("global") {
         smtp::read(report, node, secrets, &mut settings.smtp);
+        if let Kind::Map(entries) = &node.kind {
+            // Prometheus's own global; the rest of that mapping is Alertmanager's.
+            let every = entries
+                .iter()
+                .find(|(k, _)| k.text == "evaluation_interval");
+            settings.evaluation_interval = every.and_then(|(_, n)| report.duration_above_zero(n));
+        }
     }
     if let Some(node) = fields.take("receivers") {
         settings.receivers = receivers::read(report, node, secrets);

@@ -61,6 +61,8 @@ pub enum Kind {
 pub struct Key {
     /// The word.
     pub text: String,
+    /// Written without quotes.
+    pub plain: bool,
     /// Where it stands.
     pub span: Range<usize>,
 }
@@ -98,7 +100,7 @@ pub fn documents(text: &str) -> (Vec<Node>, Vec<Fault>) {
     read(text, BYTES_MAX, NODES_MAX, false)
 }
 
-/// The documents of a rule file. In those that hold `groups`, empty values stand and `<<` merges, as in Prometheus.
+/// The documents of a rule file. In those that hold `groups`, empty values stand, as in Prometheus.
 pub fn rule_documents(text: &str) -> (Vec<Node>, Vec<Fault>) {
     read(text, RULE_BYTES_MAX, RULE_NODES_MAX, true)
 }
@@ -213,11 +215,13 @@ impl Builder {
                     size,
                 );
             }
-            Event::Scalar(text, style, anchor, _) => {
+            Event::Scalar(text, style, anchor, tag) => {
                 self.count(1, span)?;
                 let plain = style == ScalarStyle::Plain;
                 let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
-                let kind = if plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
+                // `!!str ~` is a text.
+                let bare = plain && tag.is_none();
+                let kind = if bare && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
                     Kind::Null
                 } else {
                     Kind::Scalar {
@@ -367,10 +371,10 @@ impl Builder {
                 place += 1;
                 place <= before || f.code != codes::EMPTY_VALUE
             });
-            merge(&mut node);
         } else {
             strip(&mut node);
         }
+        merge(&mut node, &mut self.faults);
         node
     }
 }
@@ -390,32 +394,37 @@ fn strip(node: &mut Node) {
     }
 }
 
-/// Replaces `<<: *other` by what the other mapping holds; what is written beside it wins.
-fn merge(node: &mut Node) {
-    match &mut node.kind {
-        Kind::Null | Kind::Scalar { .. } => {}
-        Kind::Seq(items) => items.iter_mut().for_each(merge),
-        Kind::Map(entries) => {
-            entries.iter_mut().for_each(|(_, n)| merge(n));
-            let Some(at) = entries
-                .iter()
-                .position(|(k, n)| k.text == "<<" && matches!(n.kind, Kind::Map(_) | Kind::Seq(_)))
-            else {
-                return;
-            };
-            let others = match entries.remove(at).1.kind {
-                Kind::Seq(items) => items,
-                kind => vec![Node { span: 0..0, kind }],
-            };
-            for other in others {
-                let Kind::Map(more) = other.kind else {
-                    continue;
-                };
-                for (key, value) in more {
-                    if !entries.iter().any(|(k, _)| k.text == key.text) {
-                        entries.push((key, value));
-                    }
-                }
+/// Replaces `<<: *other` by what the other mapping holds; what is written beside it wins, then what comes first.
+fn merge(node: &mut Node, faults: &mut Vec<Fault>) {
+    let entries = match &mut node.kind {
+        Kind::Null | Kind::Scalar { .. } => return,
+        Kind::Seq(items) => return items.iter_mut().for_each(|n| merge(n, faults)),
+        Kind::Map(entries) => entries,
+    };
+    entries.iter_mut().for_each(|(_, n)| merge(n, faults));
+    let Some(at) = entries.iter().position(|(k, _)| k.plain && k.text == "<<") else {
+        return;
+    };
+    let (key, other) = entries.remove(at);
+    let others = match other.kind {
+        Kind::Seq(items) => items,
+        kind => vec![Node {
+            span: other.span,
+            kind,
+        }],
+    };
+    for other in others {
+        let Kind::Map(more) = other.kind else {
+            let message = "`<<` takes in a mapping, or a list of mappings";
+            faults
+                .push(Fault::new(codes::SYNTAX, key.span.clone(), message).hint(
+                    "an example: `<<: *defaults`, where `&defaults` stands before a mapping",
+                ));
+            continue;
+        };
+        for (key, value) in more {
+            if !entries.iter().any(|(k, _)| k.text == key.text) {
+                entries.push((key, value));
             }
         }
     }
@@ -423,11 +432,20 @@ fn merge(node: &mut Node) {
 
 fn as_key(node: Node, faults: &mut Vec<Fault>) -> Option<Key> {
     match node.kind {
-        Kind::Scalar { text, .. } => Some(Key {
+        Kind::Scalar { text, plain, .. } => Some(Key {
             text,
+            plain,
             span: node.span,
         }),
-        Kind::Null | Kind::Seq(_) | Kind::Map(_) => {
+        Kind::Null => {
+            faults.push(Fault::new(
+                codes::EMPTY_VALUE,
+                node.span,
+                "this value has no key",
+            ));
+            None
+        }
+        Kind::Seq(_) | Kind::Map(_) => {
             faults.push(Fault::new(
                 codes::KEY_SHAPE,
                 node.span,
@@ -471,6 +489,31 @@ mod tests {
             [codes::TOO_MUCH]
         );
         assert_eq!(codes_of(""), [""; 0]);
+    }
+
+    #[test]
+    fn a_merge_key_fills_in_what_is_not_written() {
+        let (docs, faults) =
+            documents("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {<<: [*a, {x: 5, z: 4}]}\n");
+        assert!(faults.is_empty(), "{faults:?}");
+        let Kind::Map(entries) = &docs[0].kind else {
+            panic!()
+        };
+        let shown = |node: &Node| match &node.kind {
+            Kind::Map(entries) => entries
+                .iter()
+                .map(|(k, n)| match &n.kind {
+                    Kind::Scalar { text, .. } => format!("{}{text}", k.text),
+                    _ => panic!(),
+                })
+                .collect::<Vec<_>>()
+                .join(" "),
+            _ => panic!(),
+        };
+        assert_eq!(shown(&entries[1].1), "y3 x1");
+        assert_eq!(shown(&entries[2].1), "x1 y2 z4");
+        assert_eq!(codes_of("a: {<<: x}\n"), [codes::SYNTAX]);
+        assert_eq!(codes_of("a: {'<<': x}\n"), [""; 0]);
     }
 
     #[test]

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use crate::config::{
-    FileRules, SecretRef, Settings, SourceFile, check_references, codes, read_rules, read_settings,
+    FileRules, SecretRef, Settings, SourceFile, check_references, codes, groups, read_rules,
+    read_rules_every, read_settings,
 };
 use crate::engine::policy::{Policy, Rule};
+use crate::model::time::Duration;
 use crate::model::written::{Problem, Severity};
 
 /// Where everything lies.
@@ -170,12 +172,13 @@ impl Loader {
             .filter_map(|(path, text)| self.rule_file(path, text))
             .collect();
         let mut kept: BTreeMap<String, FileRules> = BTreeMap::new();
+        let interval = settings.evaluation_interval.unwrap_or(groups::INTERVAL);
         for file in &files {
             let text: Arc<str> = Arc::from(file.text.as_str());
-            let (mut rules, problems) = read_rules(file);
+            let (mut rules, problems) = read_rules_every(file, interval);
             if problems.iter().any(|p| p.severity == Severity::Error) {
                 policy.broken.push(file.path.clone());
-                rules = self.last_good(&file.path);
+                rules = self.last_good(&file.path, interval);
             } else {
                 self.remember(file);
                 let exists = |path: &str| self.places.find(path).is_file();
@@ -299,18 +302,19 @@ impl Loader {
         }
     }
 
-    fn last_good(&self, path: &str) -> FileRules {
+    fn last_good(&self, path: &str, interval: Duration) -> FileRules {
         if let Some(rules) = self.good.get(path) {
             return rules.clone();
         }
         let Ok(text) = std::fs::read_to_string(self.copy_of(path)) else {
             return FileRules::default();
         };
-        let (rules, problems) = read_rules(&SourceFile {
+        let file = SourceFile {
             path: path.to_owned(),
             shown: path.to_owned(),
             text,
-        });
+        };
+        let (rules, problems) = read_rules_every(&file, interval);
         if problems.iter().any(|p| p.severity == Severity::Error) {
             FileRules::default()
         } else {
@@ -539,6 +543,67 @@ mod tests {
         assert_eq!(loaded.policy.broken, ["a.yml"]);
         let again = Loader::new(places).load().unwrap();
         assert_eq!(metrics(&again), ["a", "c"], "after a restart");
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn groups_are_loaded_checked_and_kept_like_any_rule() {
+        let root = std::env::temp_dir().join(format!("ops-groups-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        std::fs::create_dir_all(root.join("alerts")).unwrap();
+        let places = Places {
+            config: root.join("ops.yaml"),
+            root: root.clone(),
+            alerts: root.join("alerts"),
+            data: root.join("data"),
+            scripts: root.join("scripts"),
+            runbooks: root.join("runbooks"),
+        };
+        let groups = "groups:\n- name: g\n  rules:\n  - {record: a:b, expr: a}\n  - alert: B\n    expr: a:b > 1\n";
+        let named = "    notify: nobody_here\n    auto_heal: scripts/x.sh\n    runbook: wiki/b\n";
+        let write = |path: &str, text: &str| std::fs::write(root.join(path), text).unwrap();
+        write("ops.yaml", "global: {evaluation_interval: 15s}\n");
+        write("alerts/g.yml", &format!("{groups}{named}"));
+        write("alerts/e.yml", "expr: up == 0\nnotify: a@example.com\n");
+        let mut loader = Loader::new(places.clone());
+        let shape = |l: &Loaded| {
+            let groups = &l.policy.groups;
+            let told = groups
+                .iter()
+                .map(|g| format!("{} every {}: {} rules", g.id, g.interval, g.rules.len()));
+            told.collect::<Vec<_>>()
+        };
+        let loaded = loader.load().unwrap();
+        assert_eq!(
+            shape(&loaded),
+            ["e.yml;e every 0s: 1 rules", "g.yml;g every 15s: 2 rules"]
+        );
+        assert_eq!(loaded.rule_count(), 3);
+        let told: Vec<_> = loaded
+            .problems
+            .0
+            .iter()
+            .map(|(p, _)| (p.code, p.line))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (codes::UNKNOWN_RECEIVER, 7),
+                (codes::NO_SCRIPT, 8),
+                (codes::NO_RUNBOOK, 9)
+            ]
+        );
+        write("alerts/g.yml", &groups.replace("a:b > 1", "a:b >"));
+        write("alerts/e.yml", "expr: up == 1\nnotify: a@example.com\n");
+        for loaded in [loader.load().unwrap(), Loader::new(places).load().unwrap()] {
+            assert_eq!(loaded.policy.broken, ["g.yml"]);
+            assert_eq!(loaded.rule_count(), 3, "the last good version");
+            let (problem, _) = &loaded.problems.0[0];
+            assert_eq!(
+                (problem.code, problem.line, problem.column),
+                (codes::EXPR, 6, 16)
+            );
+        }
         std::fs::remove_dir_all(&root).unwrap();
     }
 }

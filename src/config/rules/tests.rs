@@ -320,6 +320,36 @@ fn broken_yaml_is_placed() {
 }
 
 #[test]
+fn a_document_that_prometheus_would_not_read_is_read_and_named() {
+    check(
+        "groups: []\n---\nmetric: a\nthreshold: 1\n---\ngroups: []\n",
+        expect![[r#"
+            warning[OPS-R027]: Prometheus would not read this document: it is not the first of a file with `groups`
+             --> alerts/county.yml:3:1
+              |
+            3 | metric: a
+              | ^
+              |
+              = help: it is read here; for both, put its groups below the first `groups:`
+              at alerts/county.yml:3:1
+
+            warning[OPS-R027]: Prometheus would not read this document: it is not the first of a file with `groups`
+             --> alerts/county.yml:6:1
+              |
+            6 | groups: []
+              | ^
+              |
+              = help: it is read here; for both, put its groups below the first `groups:`
+              at alerts/county.yml:6:1
+        "#]],
+    );
+    check(
+        "metric: a\nthreshold: 1\n---\ngroups: []\n",
+        expect![[r#""#]],
+    );
+}
+
+#[test]
 fn what_rules_name_must_be_there() {
     let text =
         format!("{MANUAL}notify: [pager_dty, webhook:https://x.gov/y]\nauto_heal: scripts/x.sh\n");

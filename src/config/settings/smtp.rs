@@ -100,6 +100,7 @@ pub fn read(report: &mut Report<'_>, node: &Node, secrets: &Secrets<'_>, smtp: &
     let Some(mut fields) = report.fields(node, "`global`") else {
         return;
     };
+    fields.take("evaluation_interval");
     if let Some(node) = fields.take("smtp_smarthost")
         && let Some(text) = secrets.text(report, node)
     {
