@@ -64,6 +64,20 @@ pub const GROUP_NAME: &str = "OPS-R025";
 pub const RECORD: &str = "OPS-R026";
 /// Prometheus reads only the first document of a rule file; this is a later one (warning).
 pub const LATER_DOCUMENT: &str = "OPS-R027";
+/// A rate looks back less than twice as long as its group waits between evaluations (warning).
+pub const SHORT_RANGE: &str = "OPS-R030";
+/// A label's template asks for the value, so that each value is another alert (warning).
+pub const VALUE_LABEL: &str = "OPS-R031";
+/// An alert can never fire (warning).
+pub const NEVER: &str = "OPS-R032";
+/// An alert fires whatever the samples say (warning).
+pub const ALWAYS: &str = "OPS-R033";
+/// A rule is written twice, in one file or in two (warning).
+pub const SAME_RULE: &str = "OPS-R034";
+/// An alert's expression compares nothing (warning).
+pub const NO_CONDITION: &str = "OPS-R035";
+/// A metric that the running engine does not have (warning).
+pub const UNKNOWN_METRIC: &str = "OPS-R036";
 /// The folder of rule files cannot be read (warning).
 pub const NO_FOLDER: &str = "OPS-L001";
 /// A setting has the wrong shape.
@@ -170,6 +184,28 @@ pub const ALL: &[(&str, &str)] = &[
     (
         LATER_DOCUMENT,
         "a document after the first, which Prometheus would not read (warning)",
+    ),
+    (
+        SHORT_RANGE,
+        "a rate looks back less than twice as long as its group waits between evaluations (warning)",
+    ),
+    (
+        VALUE_LABEL,
+        "a label's template asks for the value, so that each value is another alert (warning)",
+    ),
+    (NEVER, "an alert can never fire (warning)"),
+    (ALWAYS, "an alert fires whatever the samples say (warning)"),
+    (
+        SAME_RULE,
+        "a rule is written twice, in one file or in two (warning)",
+    ),
+    (
+        NO_CONDITION,
+        "an alert's expression compares nothing (warning)",
+    ),
+    (
+        UNKNOWN_METRIC,
+        "a metric that the running engine does not have (warning)",
     ),
     (
         NO_FOLDER,

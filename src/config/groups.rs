@@ -60,9 +60,10 @@ pub(in crate::config) fn read(
     groups
 }
 
-/// The nodes of a document's group rules, in order.
-pub(in crate::config) fn rule_nodes(doc: &Node) -> impl Iterator<Item = &Node> {
-    items(value(doc, "groups")).flat_map(|group| items(value(group, "rules")))
+/// The nodes of a document's group rules, in order, each after its group.
+pub(in crate::config) fn rule_nodes(doc: &Node) -> impl Iterator<Item = (&Node, &Node)> {
+    items(value(doc, "groups"))
+        .flat_map(|group| items(value(group, "rules")).map(move |rule| (group, rule)))
 }
 
 /// The value of a key of a mapping.

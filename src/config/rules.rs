@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::config::lint::Written;
 use crate::config::notify::{Notify, parse_notify};
 use crate::config::report::{Dialect, Fields, Report};
 use crate::config::yaml::{Kind, Node, rule_documents};
@@ -155,25 +156,28 @@ fn is_groups(doc: &Node) -> bool {
     groups::value(doc, "groups").is_some()
 }
 
+/// The rules of a file as they are written, in order.
+pub(in crate::config) fn each_rule(docs: &[Node]) -> impl Iterator<Item = Written<'_>> {
+    docs.iter().flat_map(|doc| {
+        let own = if is_groups(doc) { &[] } else { items(doc) };
+        let own = own.iter().map(|node| Written { node, group: None });
+        groups::rule_nodes(doc)
+            .map(|(group, node)| Written {
+                node,
+                group: Some(group),
+            })
+            .chain(own)
+    })
+}
+
 /// The nodes of alerting rules, in the order of [`FileRules::alerting`].
 pub(in crate::config) fn alert_nodes(docs: &[Node]) -> Vec<&Node> {
-    let (mut windows, mut grouped) = (Vec::new(), Vec::new());
-    for doc in docs {
-        if is_groups(doc) {
-            let alerts = groups::rule_nodes(doc).filter(|n| groups::value(n, "alert").is_some());
-            grouped.extend(alerts);
-            continue;
-        }
-        for node in items(doc) {
-            if groups::value(node, "expr").is_some() {
-                grouped.push(node);
-            } else {
-                windows.push(node);
-            }
-        }
-    }
+    let is_window = |r: &Written<'_>| r.group.is_none() && groups::value(r.node, "expr").is_none();
+    let alerts =
+        each_rule(docs).filter(|r| r.group.is_none() || groups::value(r.node, "alert").is_some());
+    let (mut windows, grouped): (Vec<_>, Vec<_>) = alerts.partition(is_window);
     windows.extend(grouped);
-    windows
+    windows.iter().map(|r| r.node).collect()
 }
 
 /// A document is one rule, or a list of them.
