@@ -244,6 +244,9 @@ fn text(found: &Found) -> String {
     for (problem, text) in &found.problems {
         let _ = writeln!(out, "{}", problem.render(text));
     }
+    if let Some((problem, _)) = found.problems.first() {
+        let _ = writeln!(out, "more about a code: `ops explain {}`", problem.code);
+    }
     let _ = writeln!(
         out,
         "{}, {}: {}, {}",

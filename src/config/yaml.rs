@@ -18,7 +18,7 @@ use crate::config::codes;
 
 /// Bytes a file may have.
 pub const BYTES_MAX: usize = 1 << 20;
-/// How deep mappings and lists may nest.
+/// How deep mappings and lists may nest, also through aliases: nodes are walked on the stack.
 pub const DEPTH_MAX: usize = 48;
 /// Nodes a file may have, aliases counted as what they stand for.
 pub const NODES_MAX: usize = 100_000;
@@ -165,9 +165,21 @@ fn syntax(error: &ScanError, text: &str) -> Fault {
 struct Open {
     span: Range<usize>,
     anchor: usize,
-    size: usize,
+    weight: Weight,
     kind: OpenKind,
 }
+
+/// What an alias costs each time.
+#[derive(Clone, Copy)]
+struct Weight {
+    /// Nodes.
+    size: usize,
+    /// Mappings and lists in each other.
+    depth: usize,
+}
+
+/// Of a single value.
+const SCALAR: Weight = Weight { size: 1, depth: 0 };
 
 enum OpenKind {
     Seq(Vec<Node>),
@@ -184,7 +196,7 @@ struct Builder {
     documents: Vec<Node>,
     faults: Vec<Fault>,
     open: Vec<Open>,
-    anchors: BTreeMap<usize, (Node, usize)>,
+    anchors: BTreeMap<usize, (Node, Weight)>,
     nodes: usize,
     nodes_max: usize,
     /// Whether `groups` documents are read as Prometheus reads them.
@@ -201,18 +213,19 @@ impl Builder {
                 self.faults_before = self.faults.len();
             }
             Event::Alias(id) => {
-                let Some((node, size)) = self.anchors.get(&id).cloned() else {
+                let Some((node, weight)) = self.anchors.get(&id).cloned() else {
                     let message = "this alias stands for something that contains it";
                     return Err(Fault::new(codes::SYNTAX, span.clone(), message));
                 };
-                self.count(size, span)?;
+                self.count(weight.size, span)?;
+                self.nest(weight.depth, span)?;
                 self.place(
                     Node {
                         span: span.clone(),
                         kind: node.kind,
                     },
                     0,
-                    size,
+                    weight,
                 );
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -236,7 +249,7 @@ impl Builder {
                         kind,
                     },
                     anchor,
-                    1,
+                    SCALAR,
                 );
             }
             Event::SequenceStart(_, anchor, _) => {
@@ -272,17 +285,23 @@ impl Builder {
 
     fn begin(&mut self, span: &Range<usize>, anchor: usize, kind: OpenKind) -> Result<(), Fault> {
         self.count(1, span)?;
-        if self.open.len() >= DEPTH_MAX {
-            let message = format!("this is nested deeper than {DEPTH_MAX} levels");
-            return Err(Fault::new(codes::TOO_MUCH, span.clone(), message));
-        }
+        self.nest(1, span)?;
         self.open.push(Open {
             span: span.clone(),
             anchor,
-            size: 1,
+            weight: Weight { size: 1, depth: 1 },
             kind,
         });
         Ok(())
+    }
+
+    /// Whether what is `depth` deep may stand here.
+    fn nest(&self, depth: usize, span: &Range<usize>) -> Result<(), Fault> {
+        if self.open.len() + depth <= DEPTH_MAX {
+            return Ok(());
+        }
+        let message = format!("this is nested deeper than {DEPTH_MAX} levels");
+        Err(Fault::new(codes::TOO_MUCH, span.clone(), message))
     }
 
     fn end(&mut self, span: &Range<usize>) {
@@ -304,12 +323,12 @@ impl Builder {
             span.end
         };
         let whole = open.span.start..end.max(open.span.start);
-        self.place(Node { span: whole, kind }, open.anchor, open.size);
+        self.place(Node { span: whole, kind }, open.anchor, open.weight);
     }
 
-    fn place(&mut self, node: Node, anchor: usize, size: usize) {
+    fn place(&mut self, node: Node, anchor: usize, weight: Weight) {
         if anchor != 0 {
-            self.anchors.insert(anchor, (node.clone(), size));
+            self.anchors.insert(anchor, (node.clone(), weight));
         }
         let Some(parent) = self.open.last_mut() else {
             if !matches!(node.kind, Kind::Null) {
@@ -319,7 +338,8 @@ impl Builder {
             return;
         };
         let faults = &mut self.faults;
-        parent.size = parent.size.saturating_add(size);
+        parent.weight.size = parent.weight.size.saturating_add(weight.size);
+        parent.weight.depth = parent.weight.depth.max(weight.depth + 1);
         match &mut parent.kind {
             OpenKind::Seq(items) => {
                 if matches!(node.kind, Kind::Null) {
@@ -514,6 +534,23 @@ mod tests {
         assert_eq!(shown(&entries[2].1), "x1 y2 z4");
         assert_eq!(codes_of("a: {<<: x}\n"), [codes::SYNTAX]);
         assert_eq!(codes_of("a: {'<<': x}\n"), [""; 0]);
+    }
+
+    /// Each alias is shallow where it stands; what they stand for is thousands deep, and would be walked on the stack.
+    #[test]
+    fn aliases_cannot_nest_without_bound() {
+        let mut chain = String::from("a0: &a0 1\n");
+        for i in 1..200 {
+            let (open, close) = ("[".repeat(44), "]".repeat(44));
+            chain += &format!("a{i}: &a{i} {open}*a{}{close}\n", i - 1);
+        }
+        for text in [chain.clone(), format!("groups: []\n{chain}")] {
+            for (docs, faults) in [documents(&text), rule_documents(&text)] {
+                assert_eq!(faults.len(), 1, "{faults:?}");
+                assert!(faults[0].message.contains("nested") && docs.is_empty());
+            }
+        }
+        assert_eq!(codes_of("a: &a [[1]]\nb: [[*a]]\n"), [""; 0]);
     }
 
     #[test]
