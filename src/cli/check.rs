@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -31,7 +32,7 @@ pub struct Args {
 #[derive(Debug, Default)]
 struct Found {
     /// Problems with the text that shows them.
-    problems: Vec<(Problem, String)>,
+    problems: Vec<(Problem, Arc<str>)>,
     /// What could not be read, and why.
     unread: Vec<String>,
     /// Rule files with their problems so far, and the interval of groups that name none.
@@ -42,8 +43,9 @@ struct Found {
 
 impl Found {
     fn add(&mut self, problems: Vec<Problem>, text: &str) {
+        let text: Arc<str> = Arc::from(text);
         self.problems
-            .extend(problems.into_iter().map(|p| (p, text.to_owned())));
+            .extend(problems.into_iter().map(|p| (p, text.clone())));
     }
     fn count(&self, severity: Severity) -> usize {
         let all = self.problems.iter();
