@@ -1,7 +1,6 @@
-//! Rules by expression: Prometheus's rule files (`groups:`), taken unchanged, and our own `expr:` form.
+//! Prometheus rule files (`groups:`), and rules by a PromQL expression (`expr:`).
 //!
-//! What Prometheus refuses in a group is refused; the keys that people are told by (`notify`, `runbook`, `heal` …) may
-//! stand in its rules as well.
+//! What `promtool check rules` accepts is accepted, what it refuses is refused; our own keys come on top.
 
 #![deny(
     clippy::disallowed_methods,
@@ -14,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::config::report::{Fields, Report};
-use crate::config::rules::{missing, notify, runbook};
-use crate::config::yaml::{Key, Kind, Node};
+use crate::config::rules::{notify, runbook, static_labels};
+use crate::config::yaml::{Kind, Node};
 use crate::config::{codes, heal};
 use crate::engine::policy::{
     ExprTest, Group, GroupRule, Missing, Recording, Rule, RuleId, Test, Written,
@@ -28,213 +27,327 @@ use crate::model::time::Duration;
 /// How often a group is evaluated that does not say, where the settings do not say either.
 pub const INTERVAL: Duration = Duration::from_mins(1);
 
-/// What the groups of a file stand in.
-pub(in crate::config) struct Place<'a> {
-    /// The file, relative to the alerts folder.
-    pub file: &'a str,
-    /// How often a group is evaluated that does not say.
-    pub interval: Duration,
-    /// Names of groups so far.
-    pub names: BTreeSet<String>,
-}
+const ABOUT_RECORD: &str = "only alerts have this";
 
-/// The groups of one document.
-pub(in crate::config) fn read_groups(
+/// The groups of one document; `interval` is that of groups that name none. `used` has the ids of those of other
+/// documents of the file.
+pub(in crate::config) fn read(
     report: &mut Report<'_>,
-    mut fields: Fields<'_>,
-    place: &mut Place<'_>,
+    doc: &Node,
+    file: &str,
+    interval: Duration,
+    used: &mut BTreeSet<String>,
 ) -> Vec<Arc<Group>> {
-    let mut groups = Vec::new();
-    // Each document stands for itself.
-    place.names.clear();
-    let node = fields.take("groups");
-    for item in node.map_or(&[][..], |n| report.list_or_none(n)) {
-        if let Some(fields) = report.fields(item, "a group") {
-            groups.extend(read_group(report, fields, place).map(Arc::new));
-        }
-    }
+    let Some(mut fields) = report.fields(doc, "a rule file with `groups`") else {
+        return Vec::new();
+    };
+    let nodes = fields.take("groups").map_or(&[][..], |n| report.list(n));
     fields.finish(report);
+    let mut names = BTreeSet::new();
+    let mut groups = Vec::new();
+    for node in nodes.iter().filter(|n| !is_nothing(n)) {
+        let Some(mut group) = group(report, node, file, interval, &mut names) else {
+            continue;
+        };
+        let first = group.id.clone();
+        let mut number = 1;
+        while !used.insert(group.id.clone()) {
+            number += 1;
+            group.id = format!("{first}#{number}");
+        }
+        groups.push(Arc::new(group));
+    }
     groups
 }
 
-fn read_group(
-    report: &mut Report<'_>,
-    mut fields: Fields<'_>,
-    place: &mut Place<'_>,
-) -> Option<Group> {
-    let f = &mut fields;
-    let name = match f.take("name") {
-        Some(node) => {
-            let name = report.text(node)?.to_owned();
-            if name.is_empty() {
-                report.error(codes::RULE_VALUE, &node.span, "a group's name is empty", "");
-            } else if !place.names.insert(name.clone()) {
-                let message = format!("a group named `{name}` is already in this file");
-                report.error(
-                    codes::DUPLICATE_RULE,
-                    &node.span,
-                    message,
-                    "give it another name",
-                );
-            }
-            name
-        }
-        None => {
-            let hint = "add `name: NAME`, unique in this file";
-            report.error(
-                codes::RULE_MISSING,
-                &f.head(),
-                "this group has no `name`",
-                hint,
-            );
-            return None;
-        }
+/// The nodes of a document's group rules, in order, each after its group.
+pub(in crate::config) fn rule_nodes(doc: &Node) -> impl Iterator<Item = (&Node, &Node)> {
+    items(value(doc, "groups"))
+        .flat_map(|group| items(value(group, "rules")).map(move |rule| (group, rule)))
+}
+
+/// The value of a key of a mapping.
+pub(in crate::config) fn value<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
+    match &node.kind {
+        Kind::Map(entries) => entries.iter().find(|(k, _)| k.text == name).map(|(_, n)| n),
+        Kind::Null | Kind::Scalar { .. } | Kind::Seq(_) => None,
+    }
+}
+
+fn items(node: Option<&Node>) -> impl Iterator<Item = &Node> {
+    let items = match node.map(|n| &n.kind) {
+        Some(Kind::Seq(items)) => items.as_slice(),
+        _ => &[],
     };
+    items.iter().filter(|n| !is_nothing(n))
+}
+
+/// A list item that nobody wrote: Prometheus leaves it out.
+fn is_nothing(node: &Node) -> bool {
+    matches!(node.kind, Kind::Null)
+}
+
+fn group(
+    report: &mut Report<'_>,
+    node: &Node,
+    file: &str,
+    every: Duration,
+    names: &mut BTreeSet<String>,
+) -> Option<Group> {
+    let mut fields = report.fields(node, "a group")?;
+    let f = &mut fields;
+    let named = f.take("name");
+    let name = named
+        .and_then(|n| report.text(n))
+        .unwrap_or_default()
+        .to_owned();
+    let place = named.map_or_else(|| f.head(), |n| n.span.clone());
+    if name.is_empty() {
+        let hint = "add `name: NAME`";
+        report.error(codes::GROUP_NAME, &place, "this group has no name", hint);
+    } else if !names.insert(name.clone()) {
+        let message = format!("a group named `{name}` is already in this file");
+        report.error(
+            codes::GROUP_NAME,
+            &place,
+            message,
+            "give one of them another `name`",
+        );
+    }
     let interval = f.take("interval").and_then(|n| report.duration(n));
     let query_offset = f.take("query_offset").and_then(|n| report.duration(n));
-    let limit = f.take("limit").and_then(|n| report.parse::<usize>(n));
+    let limit = f.take("limit").and_then(|n| whole_number(report, n));
     let strict = f.take("strict").and_then(|n| report.boolean(n));
     let shared = f
         .take("labels")
-        .map(|n| read_labels(report, n))
+        .map(|n| names_and_values(report, n, true))
         .unwrap_or_default();
-    let mut rules = Vec::new();
-    let mut seen = BTreeMap::new();
-    let nodes = f.take("rules");
-    for node in nodes.map_or(&[][..], |n| report.list_or_none(n)) {
-        if let Some(fields) = report.fields(node, "a rule") {
-            let base = format!("{}/{name}", place.file);
-            rules.extend(read_rule(
-                report, fields, place.file, &base, &shared, &mut seen,
-            ));
-        }
-    }
+    let nodes = f.take("rules").map_or(&[][..], |n| report.list(n));
     fields.finish(report);
+    let scope = Scope {
+        file,
+        group: &name,
+        shared: &shared,
+    };
+    let mut seen = BTreeMap::new();
+    let rules = nodes
+        .iter()
+        .filter(|n| !is_nothing(n))
+        .filter_map(|n| rule(report, n, &scope, &mut seen))
+        .collect();
     Some(Group {
-        id: format!("{};{name}", place.file),
+        id: format!("{file};{name}"),
         name,
-        file: place.file.to_owned(),
-        interval: interval.filter(|i| !i.is_zero()).unwrap_or(place.interval),
+        file: file.to_owned(),
+        interval: interval.filter(|i| !i.is_zero()).unwrap_or(every),
         query_offset: query_offset.unwrap_or_default(),
-        limit: limit.unwrap_or_default(),
-        strict: strict.unwrap_or_default(),
+        limit: limit.and_then(|l| usize::try_from(l).ok()).unwrap_or(0),
+        strict: strict.unwrap_or(false),
         rules,
     })
 }
 
-fn read_rule(
-    report: &mut Report<'_>,
-    mut fields: Fields<'_>,
-    file: &str,
-    base: &str,
-    shared: &Labels,
-    seen: &mut BTreeMap<RuleId, u32>,
-) -> Option<GroupRule> {
-    let errors_before = report.error_count();
-    let f = &mut fields;
-    let (record, alert) = (f.take_entry("record"), f.take_entry("alert"));
-    let expr = f.take("expr").and_then(|n| expression(report, n));
-    if expr.is_none() && report.error_count() == errors_before {
-        let hint = "add `expr:` with a PromQL expression";
-        report.error(
-            codes::RULE_MISSING,
-            &f.head(),
-            "this rule has no `expr`",
-            hint,
-        );
-    }
-    let mut labels = shared.clone();
-    if let Some(node) = f.take("labels") {
-        let own = read_labels(report, node);
-        own.iter().for_each(|(n, v)| labels.set(n, v));
-    }
-    match (record, alert) {
-        (Some((_, node)), None) => {
-            let name = record_name(report, node);
-            not_for_recording(report, f);
-            fields.finish(report);
-            if report.error_count() > errors_before {
-                return None;
-            }
-            Some(GroupRule::Record(Arc::new(Recording {
-                name: name?,
-                expr: expr?,
-                labels,
-            })))
-        }
-        (None, Some((_, node))) => {
-            let name = report.text(node)?.to_owned();
-            if name.is_empty() {
-                report.error(
-                    codes::RULE_VALUE,
-                    &node.span,
-                    "an alert's name is empty",
-                    "",
-                );
-            }
-            let mut id = RuleId::new(base, &name, &labels);
-            let count = seen.entry(id.clone()).or_default();
-            *count += 1;
-            if *count > 1 {
-                id = RuleId(format!("{}#{count}", id.0));
-            }
-            let rule = alerting(report, f, file, (id, name, labels), expr);
-            fields.finish(report);
-            if report.error_count() > errors_before {
-                return None;
-            }
-            Some(GroupRule::Alert(Arc::new(rule?)))
-        }
-        (Some((key, _)), Some(_)) => {
-            let message = "a rule has either `record` or `alert`";
-            report.error(codes::CONFLICT, &key.span, message, "keep one of the two");
-            None
-        }
-        (None, None) => {
-            let hint = "add `alert: NAME` to tell people, or `record: NAME` to make a series";
-            let message = "this rule has neither `alert` nor `record`";
-            report.error(codes::RULE_MISSING, &f.head(), message, hint);
-            None
-        }
-    }
+/// What a rule of a group has from it.
+struct Scope<'a> {
+    file: &'a str,
+    group: &'a str,
+    shared: &'a Labels,
 }
 
-/// What alerting rules have in common; `expr` was read before.
+fn rule(
+    report: &mut Report<'_>,
+    node: &Node,
+    scope: &Scope<'_>,
+    seen: &mut BTreeMap<RuleId, usize>,
+) -> Option<GroupRule> {
+    let errors_before = report.error_count();
+    let mut fields = report.fields(node, "a rule of a group")?;
+    let f = &mut fields;
+    let record = f.take("record").filter(|n| !is_blank(n));
+    let alert = f.take("alert").filter(|n| !is_blank(n));
+    let expr = f.take("expr").filter(|n| !is_blank(n));
+    let written = match expr {
+        Some(node) => promql(report, node),
+        None => {
+            let hint = "add `expr`, such as `expr: up == 0`";
+            report.error(
+                codes::RULE_MISSING,
+                &f.head(),
+                "this rule has no `expr`",
+                hint,
+            );
+            None
+        }
+    };
+    match (record, alert) {
+        (None, None) => {
+            let message = "one of `record` and `alert` must be there";
+            let hint = "name it: `alert: NAME` to tell people, `record: NAME` to keep the result";
+            report.error(codes::RULE_MISSING, &f.head(), message, hint);
+        }
+        (Some(record), Some(_)) => {
+            let message = "only one of `record` and `alert` can be there";
+            report.error(
+                codes::CONFLICT,
+                &record.span,
+                message,
+                "make two rules of it",
+            );
+        }
+        _ => {}
+    }
+    let own = f.take("labels");
+    let mut labels = scope.shared.clone();
+    let static_ = own
+        .map(|n| names_and_values(report, n, true))
+        .unwrap_or_default();
+    static_.iter().for_each(|(n, v)| labels.set(n, v));
+    let made = if let Some(node) = record {
+        recording(report, f, node, written, labels)
+    } else {
+        let name = alert.and_then(|n| report.text(n)).unwrap_or_default();
+        own.into_iter().for_each(|n| templates(report, n));
+        let annotations = f.take("annotations");
+        annotations.into_iter().for_each(|n| templates(report, n));
+        let annotations = annotations
+            .map(|n| names_and_values(report, n, false))
+            .unwrap_or_default();
+        let id = RuleId::new(&format!("{}/{}", scope.file, scope.group), name, &labels);
+        let shell = Shell {
+            id,
+            name: name.to_owned(),
+            file: scope.file.to_owned(),
+            labels,
+            annotations,
+        };
+        let mut made = alerting(report, f, shell, written);
+        if let Some(rule) = &mut made {
+            let number = seen.entry(rule.id.clone()).or_insert(0);
+            *number += 1;
+            if *number > 1 {
+                rule.id = RuleId(format!("{}#{number}", rule.id.0));
+            }
+        }
+        made.map(|r| GroupRule::Alert(Arc::new(r)))
+    };
+    fields.finish(report);
+    made.filter(|_| report.error_count() == errors_before)
+}
+
+/// A whole number in every spelling that Prometheus's YAML has; what is behind the point is cut off.
+fn whole_number(report: &mut Report<'_>, node: &Node) -> Option<i64> {
+    let text = report.text(node)?;
+    let plain = matches!(node.kind, Kind::Scalar { plain: true, .. });
+    let number = plain.then(|| parse_whole(text)).flatten();
+    if number.is_none() {
+        let message = format!("`{}` is not a whole number", text.escape_debug());
+        report.error(
+            codes::RULE_VALUE,
+            &node.span,
+            message,
+            "write it without quotes: `10`",
+        );
+    }
+    number
+}
+
+fn parse_whole(text: &str) -> Option<i64> {
+    let text = text.replace('_', "");
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", text.strip_prefix('+').unwrap_or(&text)),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let based = [("0x", 16), ("0o", 8), ("0b", 2), ("0", 8), ("", 10)];
+    let (rest, base) = based
+        .iter()
+        .find_map(|(head, base)| Some((lower.strip_prefix(head)?, *base)))
+        .filter(|(rest, _)| !rest.is_empty())
+        .unwrap_or((&lower, 10));
+    let signed = rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if let Some(number) = i64::from_str_radix(&format!("{sign}{rest}"), base)
+        .ok()
+        .filter(|_| signed)
+    {
+        return Some(number);
+    }
+    let float = lower.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    let number: f64 = format!("{sign}{lower}").parse().ok().filter(|_| float)?;
+    (number.abs() < i64::MAX as f64).then_some(number as i64)
+}
+
+/// A text without a character: Prometheus takes it for nothing.
+fn is_blank(node: &Node) -> bool {
+    matches!(&node.kind, Kind::Scalar { text, .. } if text.is_empty())
+}
+
+fn recording(
+    report: &mut Report<'_>,
+    fields: &mut Fields<'_>,
+    node: &Node,
+    expr: Option<Written>,
+    labels: Labels,
+) -> Option<GroupRule> {
+    let name = report.text(node)?;
+    if name.contains(['{', '}']) {
+        let message = format!("`{}` is not a metric's name", name.escape_debug());
+        let hint = "what is in braces goes into `labels`, or into `expr`";
+        report.error(codes::RECORD, &node.span, message, hint);
+    }
+    for key in ["for", "keep_firing_for"] {
+        if let Some((key, node)) = fields.take_entry(key)
+            && report.duration(node).is_some_and(|d| !d.is_zero())
+        {
+            let message = format!("`{}` says nothing in a recording rule", key.text);
+            report.error(codes::RECORD, &key.span, message, ABOUT_RECORD);
+        }
+    }
+    if let Some((key, node)) = fields.take_entry("annotations")
+        && !matches!(&node.kind, Kind::Map(entries) if entries.is_empty())
+    {
+        let message = "`annotations` say nothing in a recording rule";
+        report.error(codes::RECORD, &key.span, message, ABOUT_RECORD);
+    }
+    Some(GroupRule::Record(Arc::new(Recording {
+        name: name.to_owned(),
+        expr: expr?,
+        labels,
+    })))
+}
+
+/// What an alerting rule is called and says.
+struct Shell {
+    id: RuleId,
+    name: String,
+    file: String,
+    labels: Labels,
+    annotations: Labels,
+}
+
 fn alerting(
     report: &mut Report<'_>,
     f: &mut Fields<'_>,
-    file: &str,
-    (id, name, labels): (RuleId, String, Labels),
+    shell: Shell,
     expr: Option<Written>,
 ) -> Option<Rule> {
-    let resolve = f.take("resolve").and_then(|n| expression(report, n));
-    let mut length = |key| f.take(key).and_then(|n| report.duration(n));
-    let for_ = length("for").unwrap_or_default();
-    let keep_firing_for = length("keep_firing_for").unwrap_or_default();
-    let silence_window = length("silence_window");
+    let resolve = f.take("resolve").and_then(|n| promql(report, n));
+    let for_ = f.take("for").and_then(|n| report.duration(n));
+    let keep = f.take("keep_firing_for").and_then(|n| report.duration(n));
+    let silence_window = f.take("silence_window").and_then(|n| report.duration(n));
     let missing = missing(report, f);
-    if let (Missing::Fire, Some(node)) = (missing, f.take("missing")) {
-        let message = "an expression cannot fire for what has vanished";
-        let hint = "use `hold` or `resolve`, or a second rule with `absent(…)`";
-        report.error(codes::CONFLICT, &node.span, message, hint);
-    }
-    let annotations = f
-        .take("annotations")
-        .map(|n| read_annotations(report, n))
-        .unwrap_or_default();
     let runbook = runbook(report, f);
     let notify = notify(report, f);
-    let heal = heal::read(report, f, &name);
+    let heal = heal::read(report, f, &shell.name);
     Some(Rule {
-        id,
-        name,
-        file: file.to_owned(),
+        id: shell.id,
+        name: shell.name,
+        file: shell.file,
         test: Test::Expr(ExprTest::new(expr?, resolve)),
-        for_,
-        keep_firing_for,
+        for_: for_.unwrap_or_default(),
+        keep_firing_for: keep.unwrap_or_default(),
         missing,
-        labels,
-        annotations,
+        labels: shell.labels,
+        annotations: shell.annotations,
         runbook,
         notify,
         silence_window,
@@ -242,38 +355,57 @@ fn alerting(
     })
 }
 
-/// Our own form: a rule of its own, evaluated on every tick.
-pub(in crate::config) fn read_expr_rule(
+fn missing(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Missing {
+    let Some(node) = fields.take("missing") else {
+        return Missing::default();
+    };
+    if matches!(&node.kind, Kind::Scalar { text, .. } if text == "fire") {
+        let message = "`missing: fire` needs a rule with `metric`: an expression does not say what is missing";
+        let hint = "write a rule with `expr: absent(…)` for that";
+        report.error(codes::CONFLICT, &node.span, message, hint);
+        return Missing::default();
+    }
+    let words = [("hold", Missing::Hold), ("resolve", Missing::Resolve)];
+    report.word(node, &words).unwrap_or_default()
+}
+
+/// A rule of its own with `expr`: a group of one, evaluated on every tick.
+pub(in crate::config) fn single(
     report: &mut Report<'_>,
     mut fields: Fields<'_>,
     file: &str,
     name: String,
-) -> Option<Group> {
+) -> Option<(RuleId, Group)> {
     let errors_before = report.error_count();
     let f = &mut fields;
-    let expr = f.take("expr").and_then(|n| expression(report, n));
-    for key in ["metric", "window", "threshold", "when", "aggregate"] {
+    let expr = f.take("expr").and_then(|n| promql(report, n));
+    for key in ["metric", "window", "aggregate", "threshold", "when"] {
         if let Some((key, _)) = f.take_entry(key) {
-            let message = format!("a rule has either `expr` or `{}`", key.text);
-            report.error(
-                codes::CONFLICT,
-                &key.span,
-                message,
-                "keep one of the two forms",
-            );
+            let message = format!("`{}` says nothing beside `expr`", key.text);
+            let hint = "keep `expr`, or the keys of the threshold form";
+            report.error(codes::CONFLICT, &key.span, message, hint);
         }
     }
-    let labels = f
-        .take("labels")
-        .map(|n| read_labels(report, n))
-        .unwrap_or_default();
-    let id = RuleId::new(file, &name, &labels);
-    let rule = alerting(report, f, file, (id, name.clone(), labels), expr);
-    fields.finish(report);
-    if report.error_count() > errors_before {
-        return None;
+    for key in ["labels", "annotations"] {
+        f.take(key).into_iter().for_each(|n| templates(report, n));
     }
-    Some(Group {
+    let labels = static_labels(report, f);
+    let annotations = f
+        .take("annotations")
+        .map(|n| report.labels(n, codes::LABEL))
+        .unwrap_or_default();
+    let shell = Shell {
+        id: RuleId::new(file, &name, &labels),
+        name: name.clone(),
+        file: file.to_owned(),
+        labels,
+        annotations,
+    };
+    let rule = alerting(report, f, shell, expr);
+    fields.finish(report);
+    let rule = rule.filter(|_| report.error_count() == errors_before)?;
+    let id = rule.id.clone();
+    let group = Group {
         id: format!("{file};{name}"),
         name,
         file: file.to_owned(),
@@ -281,29 +413,21 @@ pub(in crate::config) fn read_expr_rule(
         query_offset: Duration::ZERO,
         limit: 0,
         strict: false,
-        rules: vec![GroupRule::Alert(Arc::new(rule?))],
-    })
+        rules: vec![GroupRule::Alert(Arc::new(rule))],
+    };
+    Some((id, group))
 }
 
-/// An expression; what is wrong in it is pointed at in the file.
-fn expression(report: &mut Report<'_>, node: &Node) -> Option<Written> {
-    let text = report.text(node)?.to_owned();
-    if text.trim().is_empty() {
-        report.error(
-            codes::RULE_MISSING,
-            &node.span,
-            "the expression is empty",
-            "",
-        );
-        return None;
-    }
-    match parse(&text, Dialect::PLAIN) {
+/// An expression; what is wrong with it is shown where it stands.
+fn promql(report: &mut Report<'_>, node: &Node) -> Option<Written> {
+    let text = report.text(node)?;
+    match parse(text, Dialect::PLAIN) {
         Ok(expr) => Some(Written {
-            text,
+            text: text.to_owned(),
             expr: Arc::new(expr),
         }),
         Err(error) => {
-            let span = report.within(node, error.span.clone());
+            let span = report.within(node, error.span);
             let hint = error.hint.unwrap_or_default();
             report.error(codes::EXPR, &span, error.message, &hint);
             None
@@ -311,97 +435,52 @@ fn expression(report: &mut Report<'_>, node: &Node) -> Option<Written> {
     }
 }
 
-fn record_name(report: &mut Report<'_>, node: &Node) -> Option<String> {
-    let text = report.text(node)?;
-    if text.contains(['{', '}']) {
-        let message = "a recorded series' name has no braces";
-        let hint = "set labels under `labels:`; a selector belongs into `expr`";
-        report.error(codes::RULE_VALUE, &node.span, message, hint);
-        return None;
-    }
-    if text.is_empty() || text.contains(char::is_control) {
-        report.error(
-            codes::RULE_VALUE,
-            &node.span,
-            "this is no metric's name",
-            "",
-        );
-        return None;
-    }
-    Some(text.to_owned())
-}
-
-fn not_for_recording(report: &mut Report<'_>, fields: &mut Fields<'_>) {
-    for key in ["for", "keep_firing_for", "annotations"] {
-        let Some((key, node)) = fields.take_entry(key) else {
-            continue;
-        };
-        // Prometheus takes a zero for nothing written.
-        let nothing = match &node.kind {
-            Kind::Scalar { text, .. } => text.parse::<Duration>().is_ok_and(|d| d.is_zero()),
-            Kind::Map(entries) => entries.is_empty(),
-            Kind::Null => true,
-            Kind::Seq(_) => false,
-        };
-        if !nothing {
-            let message = format!("a recording rule has no `{}`", key.text);
-            report.error(
-                codes::CONFLICT,
-                &key.span,
-                message,
-                "it tells nobody: remove it",
-            );
-        }
-    }
-}
-
-fn read_labels(report: &mut Report<'_>, node: &Node) -> Labels {
-    read_texts(report, node, |report, key| {
-        if key.text == "__name__" || key.text.is_empty() {
-            let message = format!("`{}` cannot be a label's name here", key.text);
-            report.error(codes::LABEL, &key.span, message, "");
-        }
-    })
-}
-
-fn read_annotations(report: &mut Report<'_>, node: &Node) -> Labels {
-    read_texts(report, node, |report, key| {
-        if key.text.is_empty() {
-            report.error(codes::LABEL, &key.span, "an annotation has no name", "");
-        }
-    })
-}
-
-/// Names and templates. Nothing written is no entry.
-fn read_texts(
-    report: &mut Report<'_>,
-    node: &Node,
-    check: impl Fn(&mut Report<'_>, &Key),
-) -> Labels {
-    let mut labels = Labels::new();
-    let entries = match &node.kind {
-        Kind::Map(entries) => entries.as_slice(),
-        Kind::Null => &[],
-        Kind::Scalar { .. } | Kind::Seq(_) => {
-            report.fields(node, "labels");
-            &[]
-        }
+/// Labels or annotations as Prometheus takes them: any name but an empty one, no value is an empty one.
+fn names_and_values(report: &mut Report<'_>, node: &Node, labels: bool) -> Labels {
+    let mut all = Labels::new();
+    let Kind::Map(entries) = &node.kind else {
+        report.shape(node, "names and values");
+        return all;
     };
     for (key, value) in entries {
-        check(report, key);
-        let Some(text) = report.text(value) else {
-            continue;
-        };
-        if let Err(error) = template::check(text) {
-            let hint = "templates are Go's: `{{ $labels.instance }}`, `{{ $value | humanize }}`";
-            report.error(
-                codes::TEMPLATE,
-                &value.span,
-                format!("this template does not parse: {error}"),
-                hint,
-            );
+        let what = if labels { "label" } else { "annotation" };
+        if key.text.is_empty() || labels && key.text == "__name__" {
+            let message = format!("`{}` cannot be a {what}'s name", key.text);
+            report.error(codes::LABEL, &key.span, message, "");
         }
-        labels.set(&key.text, text);
+        match &value.kind {
+            Kind::Null => all.set(&key.text, ""),
+            _ => {
+                if let Some(text) = report.text(value) {
+                    all.set(&key.text, text);
+                }
+            }
+        }
     }
-    labels
+    all
 }
+
+/// Each value must be a template that can be expanded.
+fn templates(report: &mut Report<'_>, node: &Node) {
+    let Kind::Map(entries) = &node.kind else {
+        return;
+    };
+    for (key, value) in entries {
+        if let Kind::Scalar { text, .. } = &value.kind
+            && text.contains("{{")
+            && let Err(error) = template::check(text)
+        {
+            let message = format!("`{}` is not a template: {error}", key.text);
+            let hint = "an example: `{{ $labels.instance }} has {{ $value }}`";
+            report.error(codes::TEMPLATE, &value.span, message, hint);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+pub(in crate::config) mod tests;

@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use crate::config::SourceFile;
 use crate::config::codes;
+use crate::config::place;
 use crate::config::yaml::{Fault, Key, Kind, Node};
 use crate::model::labels::{Labels, is_label_name};
 use crate::model::time::Duration;
@@ -21,6 +22,8 @@ use crate::model::written::{Problem, Severity, did_you_mean};
 pub const PROBLEMS_MAX: usize = 200;
 /// Characters of one problem's message.
 pub const MESSAGE_CHARS_MAX: usize = 400;
+/// The longest length of time: what Prometheus can count in nanoseconds.
+pub const DURATION_MAX: Duration = Duration::from_ms(i64::MAX as u64 / 1_000_000);
 
 /// Which codes a kind of file uses for the mistakes that all files share.
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +156,8 @@ impl<'a> Report<'a> {
         let message = format!("`{}` is accepted but not acted on", key.text);
         self.warn(self.dialect.later, &key.span, message, "");
     }
-    fn shape(&mut self, node: &Node, wanted: &str) {
+    /// Says that something else was expected.
+    pub fn shape(&mut self, node: &Node, wanted: &str) {
         let is = match node.kind {
             Kind::Null => "nothing",
             Kind::Scalar { .. } => "a single value",
@@ -175,18 +179,9 @@ impl<'a> Report<'a> {
             "",
         );
     }
-    /// Where byte `range` of a scalar's text stands in the file.
+    /// Where byte `range` of a scalar's text stands in the file; the whole scalar if it is an alias.
     pub fn within(&self, node: &Node, range: Range<usize>) -> Range<usize> {
-        let Kind::Scalar { text, .. } = &node.kind else {
-            return node.span.clone();
-        };
-        let Some(source) = self.file.text.get(node.span.clone()) else {
-            return node.span.clone();
-        };
-        match source_range(source, text, range) {
-            Some(found) => node.span.start + found.start..node.span.start + found.end,
-            None => node.span.clone(),
-        }
+        place::within(&self.file.text, node, range)
     }
     /// A single value's text.
     pub fn text<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
@@ -206,13 +201,6 @@ impl<'a> Report<'a> {
                 self.shape(node, "a list");
                 &[]
             }
-        }
-    }
-    /// A list's items; nothing written is no item.
-    pub fn list_or_none<'n>(&mut self, node: &'n Node) -> &'n [Node] {
-        match node.kind {
-            Kind::Null => &[],
-            Kind::Scalar { .. } | Kind::Seq(_) | Kind::Map(_) => self.list(node),
         }
     }
     /// A list's items, or the one value that stands for a list of one.
@@ -253,9 +241,16 @@ impl<'a> Report<'a> {
             .map_err(|e: T::Err| self.error(self.dialect.value, &node.span, e.to_string(), ""))
             .ok()
     }
-    /// A length of time.
+    /// A length of time: Prometheus's grammar and bound, nothing around it.
     pub fn duration(&mut self, node: &Node) -> Option<Duration> {
-        self.parse(node)
+        let text = self.text(node)?;
+        let error = match text.parse::<Duration>() {
+            Ok(duration) if duration <= DURATION_MAX => return Some(duration),
+            Ok(_) => "this is longer than 292 years".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.error(self.dialect.value, &node.span, error, "");
+        None
     }
     /// A length of time above zero.
     pub fn duration_above_zero(&mut self, node: &Node) -> Option<Duration> {
@@ -313,68 +308,6 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Where byte `range` of a scalar's text stands in its source: behind quotes and escapes, and behind the indentation of
-/// block scalars and folded lines. `None` if the two do not go together.
-fn source_range(source: &str, text: &str, range: Range<usize>) -> Option<Range<usize>> {
-    let (source, text) = (source.as_bytes(), text.as_bytes());
-    let quote = source
-        .first()
-        .copied()
-        .filter(|b| matches!(b, b'"' | b'\''));
-    let mut at = match source.first()? {
-        b'"' | b'\'' => 1,
-        // The line of a block scalar's head.
-        b'|' | b'>' => source.iter().position(|b| *b == b'\n')? + 1,
-        _ => 0,
-    };
-    let (mut start, mut last) = (None, at);
-    for (i, byte) in text.iter().enumerate() {
-        if i == range.end && start.is_some() {
-            break;
-        }
-        let (here, next) = step(source, at, *byte, quote)?;
-        if i == range.start {
-            start = Some(here);
-        }
-        (last, at) = (next, next);
-    }
-    let start = start.unwrap_or(last);
-    Some(start..last.max(start))
-}
-
-/// Where the next byte of a scalar's text stands in its source from `at` on, and where the one after it may.
-fn step(source: &[u8], mut at: usize, byte: u8, quote: Option<u8>) -> Option<(usize, usize)> {
-    loop {
-        let found = *source.get(at)?;
-        if quote == Some(b'"') && found == b'\\' {
-            let length = match *source.get(at + 1)? {
-                b'\n' => {
-                    at += 2;
-                    continue;
-                }
-                b'x' => 4,
-                b'u' => 6,
-                b'U' => 10,
-                _ => 2,
-            };
-            // Text of several bytes for one escape: the others are found at the same place.
-            return Some((at, if byte < 0xc0 { at + length } else { at }));
-        }
-        if quote == Some(b'\'') && found == b'\'' && byte == b'\'' {
-            return Some((at, at + 2));
-        }
-        if found == byte {
-            return Some((at, at + 1));
-        }
-        // Lines are folded into a space, and indentation is no text.
-        match (found, byte) {
-            (b'\n', b' ' | b'\n') => return Some((at, at + 1)),
-            (b' ' | b'\t' | b'\n' | b'\r', _) => at += 1,
-            _ => return None,
-        }
-    }
-}
-
 /// The nearest known word; a very long word has none, as comparing it would cost memory.
 pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > 100 {
@@ -413,10 +346,6 @@ impl<'n> Fields<'n> {
     pub fn take(&mut self, name: &'static str) -> Option<&'n Node> {
         self.take_entry(name).map(|(_, node)| node)
     }
-    /// Whether a key is there; asking does not make it known.
-    pub fn has(&self, name: &str) -> bool {
-        self.entries.iter().any(|(k, _)| k.text == name)
-    }
     /// A key with its value, if it is there.
     pub fn take_entry(&mut self, name: &'static str) -> Option<(&'n Key, &'n Node)> {
         if !self.known.contains(&name) {
@@ -424,7 +353,7 @@ impl<'n> Fields<'n> {
         }
         self.entries
             .iter()
-            .find(|(k, _)| k.text == name)
+            .find(|(k, n)| k.text == name && !matches!(n.kind, Kind::Null))
             .map(|(k, n)| (k, n))
     }
     /// Keys that are accepted but not acted on.

@@ -10,9 +10,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::config::lint::Written;
 use crate::config::notify::{Notify, parse_notify};
 use crate::config::report::{Dialect, Fields, Report};
-use crate::config::yaml::{Kind, Node, documents};
+use crate::config::yaml::{Kind, Node, rule_documents};
 use crate::config::{SourceFile, codes, condition, groups, heal};
 use crate::engine::policy::{
     Aggregate, Condition, Group, GroupRule, Missing, Rule, RuleId, Test, WindowTest,
@@ -33,28 +34,27 @@ pub const DIALECT: Dialect = Dialect {
     later: codes::RULE_LATER,
 };
 
-/// The rules of one file.
+/// What one rule file holds.
 #[derive(Clone, Debug, Default)]
 pub struct FileRules {
-    /// Rules over windows.
+    /// Rules over windows, in the order written.
     pub rules: Vec<Arc<Rule>>,
-    /// Groups of rules by expression.
+    /// Groups of PromQL rules, in the order written; a rule with `expr` is a group of one.
     pub groups: Vec<Arc<Group>>,
 }
 
 impl FileRules {
+    /// The rules that tell people: those over windows, then those of groups.
+    pub fn alerting(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        let grouped = self.groups.iter().flat_map(|g| &g.rules);
+        self.rules.iter().chain(grouped.filter_map(|r| match r {
+            GroupRule::Alert(rule) => Some(rule),
+            GroupRule::Record(_) => None,
+        }))
+    }
     /// How many rules there are, those that record among them.
     pub fn count(&self) -> usize {
         self.rules.len() + self.groups.iter().map(|g| g.rules.len()).sum::<usize>()
-    }
-    /// Every rule that tells people.
-    pub fn alerting(&self) -> impl Iterator<Item = &Arc<Rule>> {
-        let grouped = self.groups.iter().flat_map(|g| &g.rules);
-        let grouped = grouped.filter_map(|r| match r {
-            GroupRule::Alert(rule) => Some(rule),
-            GroupRule::Record(_) => None,
-        });
-        self.rules.iter().chain(grouped)
     }
 }
 
@@ -67,73 +67,125 @@ pub fn read_rules(file: &SourceFile) -> (FileRules, Vec<Problem>) {
 /// version should run on. `interval` is that of groups that name none.
 pub fn read_rules_every(file: &SourceFile, interval: Duration) -> (FileRules, Vec<Problem>) {
     let mut report = Report::new(file, DIALECT);
-    let (docs, faults) = documents(&file.text);
+    let (docs, faults) = rule_documents(&file.text);
     report.faults(faults);
     let stem = stem(&file.path);
     let (mut found, mut unnamed) = (FileRules::default(), 0_usize);
-    let mut place = groups::Place {
-        file: &file.path,
-        interval,
-        names: BTreeSet::new(),
-    };
     let mut seen: BTreeMap<RuleId, usize> = BTreeMap::new();
-    for node in rule_nodes(&docs) {
-        let Some(mut fields) = report.fields(node, "a rule") else {
-            continue;
-        };
-        if fields.has("groups") {
-            found
-                .groups
-                .extend(groups::read_groups(&mut report, fields, &mut place));
-            continue;
-        }
-        let (name, span) = name(&mut report, &mut fields, stem, &mut unnamed);
-        let by_expr = fields.has("expr");
-        let (mut rule, mut group) = (None, None);
-        if by_expr {
-            group = groups::read_expr_rule(&mut report, fields, &file.path, name);
-        } else {
-            rule = read_rule(&mut report, fields, &file.path, name).map(Arc::new);
-        }
-        let grouped = group.as_ref().and_then(|g| g.rules.first());
-        let made = match (&rule, grouped) {
-            (Some(rule), _) => Some(rule),
-            (None, Some(GroupRule::Alert(rule))) => Some(rule),
-            (None, Some(GroupRule::Record(_)) | None) => None,
-        };
-        let Some(made) = made else {
-            continue;
-        };
-        let line = file
-            .text
-            .get(..span.start)
-            .map_or(1, |t| t.matches('\n').count() + 1);
-        if let Some(first) = seen.get(&made.id) {
-            let message = format!(
-                "a rule named `{}` with the same labels is already on line {first}",
-                made.name
-            );
-            report.error(
-                codes::DUPLICATE_RULE,
-                &span,
-                message,
-                "give one of them another `name`, or a label",
-            );
+    let mut ids = BTreeSet::new();
+    if docs.first().is_some_and(is_groups) {
+        docs.iter()
+            .skip(1)
+            .for_each(|d| later_document(&mut report, d));
+    }
+    for doc in &docs {
+        if is_groups(doc) {
+            let groups = groups::read(&mut report, doc, &file.path, interval, &mut ids);
+            found.groups.extend(groups);
             continue;
         }
-        seen.insert(made.id.clone(), line);
-        found.rules.extend(rule);
-        found.groups.extend(group.map(Arc::new));
+        if matches!(&doc.kind, Kind::Map(entries) if entries.is_empty()) {
+            continue;
+        }
+        for node in items(doc) {
+            let Some(mut fields) = report.fields(node, "a rule") else {
+                continue;
+            };
+            let (name, place) = name(&mut report, &mut fields, stem, &mut unnamed);
+            let line = file
+                .text
+                .get(..place.start)
+                .map_or(1, |t| t.matches('\n').count() + 1);
+            if fields.take("expr").is_some() {
+                let Some((id, mut group)) = groups::single(&mut report, fields, &file.path, name)
+                else {
+                    continue;
+                };
+                if is_new(&mut report, &mut seen, &id, &group.name, &place, line) {
+                    let first = group.id.clone();
+                    let mut number = 1;
+                    while !ids.insert(group.id.clone()) {
+                        number += 1;
+                        group.id = format!("{first}#{number}");
+                    }
+                    found.groups.push(Arc::new(group));
+                }
+                continue;
+            }
+            let Some(rule) = read_rule(&mut report, fields, &file.path, name) else {
+                continue;
+            };
+            if is_new(&mut report, &mut seen, &rule.id, &rule.name, &place, line) {
+                found.rules.push(Arc::new(rule));
+            }
+        }
     }
     (found, report.finish())
 }
 
-/// The nodes that should be rules, in order: a document is one, or a list of them.
-pub(in crate::config) fn rule_nodes(docs: &[Node]) -> impl Iterator<Item = &Node> {
-    docs.iter().flat_map(|doc| match &doc.kind {
+/// Prometheus reads one document of a file. Here all are read; somebody who moves a file should know.
+fn later_document(report: &mut Report<'_>, doc: &Node) {
+    let span = doc.span.start..doc.span.start;
+    let message =
+        "Prometheus would not read this document: it is not the first of a file with `groups`";
+    let hint = "it is read here; for both, put its groups below the first `groups:`";
+    report.warn(codes::LATER_DOCUMENT, &span, message, hint);
+}
+
+/// Whether no rule before has the same identity; else that is a problem.
+fn is_new(
+    report: &mut Report<'_>,
+    seen: &mut BTreeMap<RuleId, usize>,
+    id: &RuleId,
+    name: &str,
+    place: &std::ops::Range<usize>,
+    line: usize,
+) -> bool {
+    let Some(first) = seen.get(id) else {
+        seen.insert(id.clone(), line);
+        return true;
+    };
+    let message = format!("a rule named `{name}` with the same labels is already on line {first}");
+    let hint = "give one of them another `name`, or a label";
+    report.error(codes::DUPLICATE_RULE, place, message, hint);
+    false
+}
+
+/// Whether a document is a Prometheus rule file.
+fn is_groups(doc: &Node) -> bool {
+    groups::value(doc, "groups").is_some()
+}
+
+/// The rules of a file as they are written, in order.
+pub(in crate::config) fn each_rule(docs: &[Node]) -> impl Iterator<Item = Written<'_>> {
+    docs.iter().flat_map(|doc| {
+        let own = if is_groups(doc) { &[] } else { items(doc) };
+        let own = own.iter().map(|node| Written { node, group: None });
+        groups::rule_nodes(doc)
+            .map(|(group, node)| Written {
+                node,
+                group: Some(group),
+            })
+            .chain(own)
+    })
+}
+
+/// The nodes of alerting rules, in the order of [`FileRules::alerting`].
+pub(in crate::config) fn alert_nodes(docs: &[Node]) -> Vec<&Node> {
+    let is_window = |r: &Written<'_>| r.group.is_none() && groups::value(r.node, "expr").is_none();
+    let alerts =
+        each_rule(docs).filter(|r| r.group.is_none() || groups::value(r.node, "alert").is_some());
+    let (mut windows, grouped): (Vec<_>, Vec<_>) = alerts.partition(is_window);
+    windows.extend(grouped);
+    windows.iter().map(|r| r.node).collect()
+}
+
+/// A document is one rule, or a list of them.
+fn items(doc: &Node) -> &[Node] {
+    match &doc.kind {
         Kind::Seq(items) => items.as_slice(),
         Kind::Null | Kind::Scalar { .. } | Kind::Map(_) => std::slice::from_ref(doc),
-    })
+    }
 }
 
 fn stem(path: &str) -> &str {
@@ -196,7 +248,15 @@ fn read_rule(
         .and_then(|n| report.duration(n))
         .unwrap_or_default();
     let silence_window = f.take("silence_window").and_then(|n| report.duration(n));
-    let missing = missing(report, f);
+    let words = [
+        ("hold", Missing::Hold),
+        ("resolve", Missing::Resolve),
+        ("fire", Missing::Fire),
+    ];
+    let missing = f
+        .take("missing")
+        .and_then(|n| report.word(n, &words))
+        .unwrap_or_default();
     let labels = static_labels(report, f);
     let annotations = f
         .take("annotations")
@@ -311,20 +371,7 @@ fn read_condition(
     }
 }
 
-/// What it means that a series has vanished.
-pub(in crate::config) fn missing(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Missing {
-    let words = [
-        ("hold", Missing::Hold),
-        ("resolve", Missing::Resolve),
-        ("fire", Missing::Fire),
-    ];
-    fields
-        .take("missing")
-        .and_then(|n| report.word(n, &words))
-        .unwrap_or_default()
-}
-
-fn static_labels(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Labels {
+pub(in crate::config) fn static_labels(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Labels {
     let Some((key, node)) = fields.take_entry("labels") else {
         return Labels::new();
     };

@@ -17,11 +17,15 @@ use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 use crate::config::codes;
 
 /// Bytes a file may have.
-pub const BYTES_MAX: usize = 8 << 20;
+pub const BYTES_MAX: usize = 1 << 20;
 /// How deep mappings and lists may nest, also through aliases: nodes are walked on the stack.
 pub const DEPTH_MAX: usize = 48;
 /// Nodes a file may have, aliases counted as what they stand for.
-pub const NODES_MAX: usize = 800_000;
+pub const NODES_MAX: usize = 100_000;
+/// Bytes a rule file may have; generated ones are large.
+pub const RULE_BYTES_MAX: usize = 8 << 20;
+/// Nodes a rule file may have.
+pub const RULE_NODES_MAX: usize = 1_000_000;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -35,7 +39,7 @@ pub struct Node {
 /// What a node is.
 #[derive(Clone, Debug)]
 pub enum Kind {
-    /// Nothing was written; only whole documents and list items of a faulty file are.
+    /// Nothing was written; only in rule groups, where it stands for what is left out.
     Null,
     /// A word, number or text.
     Scalar {
@@ -43,10 +47,12 @@ pub enum Kind {
         text: String,
         /// Written without quotes.
         plain: bool,
+        /// Written as lines below `|` or `>`; its place begins with the first of them.
+        block: bool,
     },
     /// A list.
     Seq(Vec<Node>),
-    /// A mapping in the order written, no key twice, no empty value.
+    /// A mapping in the order written, no key twice; empty values only in rule groups.
     Map(Vec<(Key, Node)>),
 }
 
@@ -55,6 +61,8 @@ pub enum Kind {
 pub struct Key {
     /// The word.
     pub text: String,
+    /// Written without quotes.
+    pub plain: bool,
     /// Where it stands.
     pub span: Range<usize>,
 }
@@ -89,10 +97,23 @@ impl Fault {
 
 /// The documents of a text, without empty ones. After a syntax error, those before it.
 pub fn documents(text: &str) -> (Vec<Node>, Vec<Fault>) {
-    let mut build = Builder::default();
-    if text.len() > BYTES_MAX {
+    read(text, BYTES_MAX, NODES_MAX, false)
+}
+
+/// The documents of a rule file. In those that hold `groups`, empty values stand, as in Prometheus.
+pub fn rule_documents(text: &str) -> (Vec<Node>, Vec<Fault>) {
+    read(text, RULE_BYTES_MAX, RULE_NODES_MAX, true)
+}
+
+fn read(text: &str, bytes_max: usize, nodes_max: usize, rules: bool) -> (Vec<Node>, Vec<Fault>) {
+    let mut build = Builder {
+        nodes_max,
+        rules,
+        ..Builder::default()
+    };
+    if text.len() > bytes_max {
         let message = format!(
-            "this file has {} bytes, at most {BYTES_MAX} are read",
+            "this file has {} bytes, at most {bytes_max} are read",
             text.len()
         );
         build
@@ -177,12 +198,20 @@ struct Builder {
     open: Vec<Open>,
     anchors: BTreeMap<usize, (Node, Weight)>,
     nodes: usize,
+    nodes_max: usize,
+    /// Whether `groups` documents are read as Prometheus reads them.
+    rules: bool,
+    /// Faults before this document.
+    faults_before: usize,
 }
 
 impl Builder {
     fn event(&mut self, event: Event<'_>, span: &Range<usize>) -> Result<(), Fault> {
         match event {
-            Event::DocumentStart(..) => self.anchors.clear(),
+            Event::DocumentStart(..) => {
+                self.anchors.clear();
+                self.faults_before = self.faults.len();
+            }
             Event::Alias(id) => {
                 let Some((node, weight)) = self.anchors.get(&id).cloned() else {
                     let message = "this alias stands for something that contains it";
@@ -199,15 +228,19 @@ impl Builder {
                     weight,
                 );
             }
-            Event::Scalar(text, style, anchor, _) => {
+            Event::Scalar(text, style, anchor, tag) => {
                 self.count(1, span)?;
                 let plain = style == ScalarStyle::Plain;
-                let kind = if plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
+                let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                // `!!str ~` is a text.
+                let bare = plain && tag.is_none();
+                let kind = if bare && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
                     Kind::Null
                 } else {
                     Kind::Scalar {
                         text: text.into_owned(),
                         plain,
+                        block,
                     }
                 };
                 self.place(
@@ -242,10 +275,10 @@ impl Builder {
 
     fn count(&mut self, n: usize, span: &Range<usize>) -> Result<(), Fault> {
         self.nodes = self.nodes.saturating_add(n);
-        if self.nodes <= NODES_MAX {
+        if self.nodes <= self.nodes_max {
             return Ok(());
         }
-        let message = format!("this file grows beyond {NODES_MAX} values");
+        let message = format!("this file grows beyond {} values", self.nodes_max);
         Err(Fault::new(codes::TOO_MUCH, span.clone(), message)
             .hint("use fewer aliases (`*name`), or split the file"))
     }
@@ -280,7 +313,7 @@ impl Builder {
             }
             OpenKind::Map { entries, .. } => {
                 let last = entries.last().map(|(_, n)| n.span.end);
-                (Kind::Map(merged(entries)), last)
+                (Kind::Map(entries), last)
             }
         };
         // The end of a block is where the next thing begins; its last value is what a reader would point at.
@@ -293,29 +326,18 @@ impl Builder {
         self.place(Node { span: whole, kind }, open.anchor, open.weight);
     }
 
-    /// Whether this document holds groups of rules: Prometheus takes a key without a value there for one not written.
-    fn in_groups(&self) -> bool {
-        match self.open.first().map(|o| &o.kind) {
-            Some(OpenKind::Map { seen, key, .. }) => {
-                let groups = |key: &Key| key.text == "groups";
-                seen.contains("groups") || key.iter().flatten().any(groups)
-            }
-            Some(OpenKind::Seq(_)) | None => false,
-        }
-    }
-
     fn place(&mut self, node: Node, anchor: usize, weight: Weight) {
-        let lenient = matches!(node.kind, Kind::Null) && self.in_groups();
         if anchor != 0 {
             self.anchors.insert(anchor, (node.clone(), weight));
         }
-        let faults = &mut self.faults;
         let Some(parent) = self.open.last_mut() else {
             if !matches!(node.kind, Kind::Null) {
+                let node = self.finished(node);
                 self.documents.push(node);
             }
             return;
         };
+        let faults = &mut self.faults;
         parent.weight.size = parent.weight.size.saturating_add(weight.size);
         parent.weight.depth = parent.weight.depth.max(weight.depth + 1);
         match &mut parent.kind {
@@ -323,30 +345,23 @@ impl Builder {
                 if matches!(node.kind, Kind::Null) {
                     let message = "this list item is empty";
                     faults.push(
-                        Fault::new(codes::EMPTY_VALUE, node.span, message)
+                        Fault::new(codes::EMPTY_VALUE, node.span.clone(), message)
                             .hint("write a value, or remove the item"),
                     );
-                } else {
-                    items.push(node);
                 }
+                items.push(node);
             }
             OpenKind::Map { entries, seen, key } => match key.take() {
                 None => *key = Some(as_key(node, faults)),
                 Some(None) => {}
-                Some(Some(name)) if lenient && name.text == "groups" => {
-                    let kind = Kind::Seq(Vec::new());
-                    seen.insert(name.text.clone());
-                    entries.push((name, Node { kind, ..node }));
-                }
-                Some(Some(_)) if lenient => {}
-                Some(Some(name)) if matches!(node.kind, Kind::Null) => {
-                    let message = format!("`{}` has no value", name.text);
-                    faults.push(
-                        Fault::new(codes::EMPTY_VALUE, name.span, message)
-                            .hint("write a value, or remove the key"),
-                    );
-                }
                 Some(Some(name)) => {
+                    if matches!(node.kind, Kind::Null) {
+                        let message = format!("`{}` has no value", name.text);
+                        faults.push(
+                            Fault::new(codes::EMPTY_VALUE, name.span.clone(), message)
+                                .hint("write a value, or remove the key"),
+                        );
+                    }
                     if seen.insert(name.text.clone()) {
                         entries.push((name, node));
                     } else {
@@ -362,42 +377,95 @@ impl Builder {
     }
 }
 
-/// The entries with those of `<<` (a mapping, or a list of them) where they have none of that name themselves.
-fn merged(mut entries: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
-    let Some(at) = entries.iter().position(|(k, _)| k.text == "<<") else {
-        return entries;
-    };
-    let from = match &entries.get(at).map(|(_, n)| &n.kind) {
-        Some(Kind::Map(_)) => vec![entries.remove(at).1],
-        Some(Kind::Seq(items)) if items.iter().all(|i| matches!(i.kind, Kind::Map(_))) => {
-            match entries.remove(at).1.kind {
-                Kind::Seq(items) => items,
-                _ => Vec::new(),
-            }
+impl Builder {
+    /// A whole document: with its empty values where they mean something, else without.
+    fn finished(&mut self, mut node: Node) -> Node {
+        let groups = match &node.kind {
+            Kind::Map(entries) => self.rules && entries.iter().any(|(k, _)| k.text == "groups"),
+            Kind::Null | Kind::Scalar { .. } | Kind::Seq(_) => false,
+        };
+        if groups {
+            let mut place = 0;
+            let before = self.faults_before;
+            self.faults.retain(|f| {
+                place += 1;
+                place <= before || f.code != codes::EMPTY_VALUE
+            });
+        } else {
+            strip(&mut node);
         }
-        // Not a merge: a key like any other, which nobody knows.
-        _ => return entries,
+        merge(&mut node, &mut self.faults);
+        node
+    }
+}
+
+/// Takes out what is empty. Depth is bounded by [`DEPTH_MAX`] and aliases.
+fn strip(node: &mut Node) {
+    match &mut node.kind {
+        Kind::Null | Kind::Scalar { .. } => {}
+        Kind::Seq(items) => {
+            items.retain(|n| !matches!(n.kind, Kind::Null));
+            items.iter_mut().for_each(strip);
+        }
+        Kind::Map(entries) => {
+            entries.retain(|(_, n)| !matches!(n.kind, Kind::Null));
+            entries.iter_mut().for_each(|(_, n)| strip(n));
+        }
+    }
+}
+
+/// Replaces `<<: *other` by what the other mapping holds; what is written beside it wins, then what comes first.
+fn merge(node: &mut Node, faults: &mut Vec<Fault>) {
+    let entries = match &mut node.kind {
+        Kind::Null | Kind::Scalar { .. } => return,
+        Kind::Seq(items) => return items.iter_mut().for_each(|n| merge(n, faults)),
+        Kind::Map(entries) => entries,
     };
-    for node in from {
-        let Kind::Map(more) = node.kind else {
+    entries.iter_mut().for_each(|(_, n)| merge(n, faults));
+    let Some(at) = entries.iter().position(|(k, _)| k.plain && k.text == "<<") else {
+        return;
+    };
+    let (key, other) = entries.remove(at);
+    let others = match other.kind {
+        Kind::Seq(items) => items,
+        kind => vec![Node {
+            span: other.span,
+            kind,
+        }],
+    };
+    for other in others {
+        let Kind::Map(more) = other.kind else {
+            let message = "`<<` takes in a mapping, or a list of mappings";
+            faults
+                .push(Fault::new(codes::SYNTAX, key.span.clone(), message).hint(
+                    "an example: `<<: *defaults`, where `&defaults` stands before a mapping",
+                ));
             continue;
         };
         for (key, value) in more {
-            if entries.iter().all(|(k, _)| k.text != key.text) {
+            if !entries.iter().any(|(k, _)| k.text == key.text) {
                 entries.push((key, value));
             }
         }
     }
-    entries
 }
 
 fn as_key(node: Node, faults: &mut Vec<Fault>) -> Option<Key> {
     match node.kind {
-        Kind::Scalar { text, .. } => Some(Key {
+        Kind::Scalar { text, plain, .. } => Some(Key {
             text,
+            plain,
             span: node.span,
         }),
-        Kind::Null | Kind::Seq(_) | Kind::Map(_) => {
+        Kind::Null => {
+            faults.push(Fault::new(
+                codes::EMPTY_VALUE,
+                node.span,
+                "this value has no key",
+            ));
+            None
+        }
+        Kind::Seq(_) | Kind::Map(_) => {
             faults.push(Fault::new(
                 codes::KEY_SHAPE,
                 node.span,
@@ -444,9 +512,9 @@ mod tests {
     }
 
     #[test]
-    fn merge_keys_fill_in_what_is_not_written() {
+    fn a_merge_key_fills_in_what_is_not_written() {
         let (docs, faults) =
-            documents("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {<<: [*a, {z: 4}]}\n");
+            documents("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {<<: [*a, {x: 5, z: 4}]}\n");
         assert!(faults.is_empty(), "{faults:?}");
         let Kind::Map(entries) = &docs[0].kind else {
             panic!()
@@ -462,21 +530,13 @@ mod tests {
                 .join(" "),
             _ => panic!(),
         };
-        assert_eq!(
-            (shown(&entries[1].1), shown(&entries[2].1)),
-            ("y3 x1".into(), "x1 y2 z4".into())
-        );
+        assert_eq!(shown(&entries[1].1), "y3 x1");
+        assert_eq!(shown(&entries[2].1), "x1 y2 z4");
+        assert_eq!(codes_of("a: {<<: x}\n"), [codes::SYNTAX]);
+        assert_eq!(codes_of("a: {'<<': x}\n"), [""; 0]);
     }
 
-    #[test]
-    fn in_groups_a_key_without_a_value_is_one_not_written() {
-        assert_eq!(
-            codes_of("groups:\n- name: a\n  labels:\n  rules:\n---\ngroups:\n"),
-            [""; 0]
-        );
-    }
-
-    /// Each alias is shallow where it stands; what they stand for together is thousands deep.
+    /// Each alias is shallow where it stands; what they stand for is thousands deep, and would be walked on the stack.
     #[test]
     fn aliases_cannot_nest_without_bound() {
         let mut chain = String::from("a0: &a0 1\n");
@@ -485,9 +545,10 @@ mod tests {
             chain += &format!("a{i}: &a{i} {open}*a{}{close}\n", i - 1);
         }
         for text in [chain.clone(), format!("groups: []\n{chain}")] {
-            let (docs, faults) = documents(&text);
-            assert_eq!(faults.len(), 1, "{faults:?}");
-            assert!(faults[0].message.contains("nested") && docs.is_empty());
+            for (docs, faults) in [documents(&text), rule_documents(&text)] {
+                assert_eq!(faults.len(), 1, "{faults:?}");
+                assert!(faults[0].message.contains("nested") && docs.is_empty());
+            }
         }
         assert_eq!(codes_of("a: &a [[1]]\nb: [[*a]]\n"), [""; 0]);
     }

@@ -495,4 +495,65 @@ mod tests {
         assert_eq!(metrics(&again), ["a", "c"], "after a restart");
         std::fs::remove_dir_all(&root).unwrap();
     }
+
+    #[test]
+    fn groups_are_loaded_checked_and_kept_like_any_rule() {
+        let root = std::env::temp_dir().join(format!("ops-groups-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        std::fs::create_dir_all(root.join("alerts")).unwrap();
+        let places = Places {
+            config: root.join("ops.yaml"),
+            root: root.clone(),
+            alerts: root.join("alerts"),
+            data: root.join("data"),
+            scripts: root.join("scripts"),
+            runbooks: root.join("runbooks"),
+        };
+        let groups = "groups:\n- name: g\n  rules:\n  - {record: a:b, expr: a}\n  - alert: B\n    expr: a:b > 1\n";
+        let named = "    notify: nobody_here\n    auto_heal: scripts/x.sh\n    runbook: wiki/b\n";
+        let write = |path: &str, text: &str| std::fs::write(root.join(path), text).unwrap();
+        write("ops.yaml", "global: {evaluation_interval: 15s}\n");
+        write("alerts/g.yml", &format!("{groups}{named}"));
+        write("alerts/e.yml", "expr: up == 0\nnotify: a@example.com\n");
+        let mut loader = Loader::new(places.clone());
+        let shape = |l: &Loaded| {
+            let groups = &l.policy.groups;
+            let told = groups
+                .iter()
+                .map(|g| format!("{} every {}: {} rules", g.id, g.interval, g.rules.len()));
+            told.collect::<Vec<_>>()
+        };
+        let loaded = loader.load().unwrap();
+        assert_eq!(
+            shape(&loaded),
+            ["e.yml;e every 0s: 1 rules", "g.yml;g every 15s: 2 rules"]
+        );
+        assert_eq!(loaded.rule_count(), 3);
+        let told: Vec<_> = loaded
+            .problems
+            .0
+            .iter()
+            .map(|(p, _)| (p.code, p.line))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (codes::UNKNOWN_RECEIVER, 7),
+                (codes::NO_SCRIPT, 8),
+                (codes::NO_RUNBOOK, 9)
+            ]
+        );
+        write("alerts/g.yml", &groups.replace("a:b > 1", "a:b >"));
+        write("alerts/e.yml", "expr: up == 1\nnotify: a@example.com\n");
+        for loaded in [loader.load().unwrap(), Loader::new(places).load().unwrap()] {
+            assert_eq!(loaded.policy.broken, ["g.yml"]);
+            assert_eq!(loaded.rule_count(), 3, "the last good version");
+            let (problem, _) = &loaded.problems.0[0];
+            assert_eq!(
+                (problem.code, problem.line, problem.column),
+                (codes::EXPR, 6, 16)
+            );
+        }
+        std::fs::remove_dir_all(&root).unwrap();
+    }
 }

@@ -18,7 +18,7 @@ fn the_examples_are_sound() {
     let checked = run(project(), &["check"]);
     let told = String::from_utf8(checked.stdout).unwrap();
     assert_eq!(
-        told, "3 files, 2 rules: 0 errors, 0 warnings\n",
+        told, "4 files, 4 rules: 0 errors, 0 warnings\n",
         "{:?}",
         checked.stderr
     );
@@ -112,6 +112,8 @@ fn wrong_usage_is_told_from_failure() {
         (&["--tick", "0s", "check"], 2),
         (&["alerts", "--url", "http://127.0.0.1:1"], 1),
         (&["dashboard", "county_api_ms"], 0),
+        (&["explain", "r032"], 0),
+        (&["explain", "no-such-code"], 1),
         (&["receivers"], 0),
         (&["actions"], 0),
         (&["completions", "bash"], 0),
@@ -135,6 +137,8 @@ fn the_scenarios_that_ship_go_as_they_are_written_and_a_wrong_one_is_shown() {
             .unwrap();
         (run.status.code(), String::from_utf8(run.stdout).unwrap())
     };
+    let (code, out) = play(&root.join("alerts/records_queue.scenario"));
+    assert_eq!(code, Some(0), "{out}");
     let file = root.join("alerts/county_api.scenario");
     let (code, out) = play(&file);
     assert_eq!(code, Some(0), "{out}");

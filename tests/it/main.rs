@@ -4,6 +4,7 @@ mod clock;
 mod crash;
 mod examples;
 mod exec;
+mod expr;
 mod faults;
 mod house;
 mod lab;

@@ -69,14 +69,15 @@ fn test(rule: &Rule) -> &WindowTest {
 fn the_manuals_examples_are_rules() {
     let (rules, problems) = read_rules(&file(MANUAL));
     assert_eq!(problems, []);
-    let names: Vec<&str> = rules.rules.iter().map(|r| r.name.as_str()).collect();
+    let rules = rules.rules;
+    let names: Vec<&str> = rules.iter().map(|r| r.name.as_str()).collect();
     assert_eq!(names, ["county", "county_2"]);
-    assert_eq!(rules.rules[0].id.0, "county.yml/county");
-    assert_eq!(test(&rules.rules[0]).window, Duration::from_mins(3));
-    let heal = rules.rules[0].heal.as_ref().unwrap();
+    assert_eq!(rules[0].id.0, "county.yml/county");
+    assert_eq!(test(&rules[0]).window, Duration::from_mins(3));
+    let heal = rules[0].heal.as_ref().unwrap();
     assert_eq!(heal.steps[0].script, "scripts/rollback_docket_rule.sh");
     assert_eq!((heal.limit, heal.group.as_str()), (3, "county"));
-    let Condition::Guard { reads, .. } = &test(&rules.rules[1]).condition else {
+    let Condition::Guard { reads, .. } = &test(&rules[1]).condition else {
         panic!()
     };
     assert_eq!(reads, &[Aggregate::Avg, Aggregate::Count]);
@@ -315,6 +316,36 @@ fn broken_yaml_is_placed() {
               = help: often a quote or bracket that is never closed, or indentation that does not line up
               at alerts/county.yml:5:13
         "#]],
+    );
+}
+
+#[test]
+fn a_document_that_prometheus_would_not_read_is_read_and_named() {
+    check(
+        "groups: []\n---\nmetric: a\nthreshold: 1\n---\ngroups: []\n",
+        expect![[r#"
+            warning[OPS-R027]: Prometheus would not read this document: it is not the first of a file with `groups`
+             --> alerts/county.yml:3:1
+              |
+            3 | metric: a
+              | ^
+              |
+              = help: it is read here; for both, put its groups below the first `groups:`
+              at alerts/county.yml:3:1
+
+            warning[OPS-R027]: Prometheus would not read this document: it is not the first of a file with `groups`
+             --> alerts/county.yml:6:1
+              |
+            6 | groups: []
+              | ^
+              |
+              = help: it is read here; for both, put its groups below the first `groups:`
+              at alerts/county.yml:6:1
+        "#]],
+    );
+    check(
+        "metric: a\nthreshold: 1\n---\ngroups: []\n",
+        expect![[r#""#]],
     );
 }
 

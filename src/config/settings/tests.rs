@@ -23,6 +23,7 @@ fn an_alertmanager_file_pastes_in() {
     let (settings, told) = read(
         r#"
 global:
+  evaluation_interval: 15s
   resolve_timeout: 5m
   smtp_smarthost: mail.opm.gov:465
   smtp_from: Ops <ops@opm.gov>
@@ -54,11 +55,11 @@ auth:
 "#,
     );
     expect![[r#"
-        ops.yaml:3:3: `resolve_timeout` is accepted but not acted on [OPS-S004]
-        ops.yaml:10:3: `group_by` is accepted but not acted on [OPS-S004]
-        ops.yaml:15:48: `send_resolved` is accepted but not acted on [OPS-S004]
-        ops.yaml:21:3: `slack_configs` is accepted but not acted on [OPS-S004]
-        ops.yaml:22:1: `inhibit_rules` is accepted but not acted on [OPS-S004]"#]]
+        ops.yaml:4:3: `resolve_timeout` is accepted but not acted on [OPS-S004]
+        ops.yaml:11:3: `group_by` is accepted but not acted on [OPS-S004]
+        ops.yaml:16:48: `send_resolved` is accepted but not acted on [OPS-S004]
+        ops.yaml:22:3: `slack_configs` is accepted but not acted on [OPS-S004]
+        ops.yaml:23:1: `inhibit_rules` is accepted but not acted on [OPS-S004]"#]]
     .assert_eq(&told);
     expect![[r#"
         Settings {
@@ -144,7 +145,11 @@ auth:
                     86400000,
                 ),
             ),
-            evaluation_interval: None,
+            evaluation_interval: Some(
+                Duration(
+                    15000,
+                ),
+            ),
             snapshot_interval: None,
             durability: Some(
                 Every(
