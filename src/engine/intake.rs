@@ -125,8 +125,8 @@ pub struct Admitted {
     pub new: Vec<SeriesKey>,
     /// Samples to file.
     pub samples: Vec<Sample>,
-    /// Delivery ids to remember.
-    pub ids: Vec<u128>,
+    /// Delivery ids to remember, each with the place of its sample among those to file.
+    pub ids: Vec<(usize, u128)>,
     /// Samples that the engine made itself and filed before they were stored.
     pub own: Vec<Sample>,
 }
@@ -236,7 +236,7 @@ impl Intake {
                     self.repeated_total += 1;
                     continue;
                 }
-                into.ids.push(id);
+                into.ids.push((into.samples.len(), id));
             }
             let series = match self.number(key, &mut into.new) {
                 Some(series) => series,
@@ -307,7 +307,7 @@ impl Intake {
     /// Takes back what did not become durable, so that the sender's retry is not taken for a repetition.
     pub fn forget(&mut self, admitted: &Admitted) {
         for set in &mut self.ids {
-            for id in &admitted.ids {
+            for (_, id) in &admitted.ids {
                 set.remove(id);
             }
         }
