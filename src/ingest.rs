@@ -1,7 +1,13 @@
 //! Bytes → samples, a file per protocol. Pure: a protocol turns a body into a [`Batch`](crate::engine::intake::Batch)
 //! and says of each item that it cannot take what is wrong with it.
 
+pub mod exposition;
 pub mod json;
+pub mod key;
+pub mod metadata;
+
+use crate::engine::intake::Batch;
+use crate::ingest::metadata::Metadata;
 
 /// Why one item of a request is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -12,6 +18,22 @@ pub struct Refused {
     pub field: &'static str,
     /// What is wrong and what to send instead.
     pub reason: String,
+}
+
+/// What a body of Prometheus's formats holds.
+#[derive(Debug, Default, PartialEq)]
+pub struct Decoded {
+    /// The samples that can be taken.
+    pub batch: Batch,
+    /// Those that cannot.
+    pub refused: Vec<Refused>,
+    /// What it says of its metrics.
+    pub metadata: Metadata,
+}
+
+/// A place in a buffer of keys, as items of a batch name it; bodies are too small for more.
+fn offset(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
 }
 
 /// Longest metric name, in bytes.

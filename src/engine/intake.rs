@@ -25,6 +25,11 @@ pub struct Batch {
     pub keys: Vec<u8>,
     /// The items, in order.
     pub items: Vec<Item>,
+    /// Whether a series has one value at a time, as Prometheus's have: the same value again is a repetition, another
+    /// one is refused.
+    pub exact: bool,
+    /// Hash of the whole delivery, if a repetition of it can be told by that.
+    pub id: Option<u128>,
 }
 
 impl Batch {
