@@ -5,6 +5,7 @@ pub mod exposition;
 pub mod json;
 pub mod key;
 pub mod metadata;
+pub mod remote_write;
 
 use crate::engine::intake::Batch;
 use crate::ingest::metadata::Metadata;

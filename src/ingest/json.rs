@@ -318,7 +318,7 @@ fn check<'a>(
             ));
         }
         if !value.is_empty() {
-            push_label(keys, label, value);
+            push_label(keys, label.as_bytes(), value.as_bytes());
         }
     }
     Ok((ts, value, item.id))

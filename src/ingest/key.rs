@@ -8,6 +8,8 @@
     clippy::indexing_slicing
 )]
 
+use std::borrow::Cow;
+
 use crate::ingest::{NAME_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::model::labels::push_label;
 
@@ -20,64 +22,88 @@ pub const NAME: &str = "__name__";
 /// The field that is wrong, and why.
 pub type Wrong = (&'static str, String);
 
+/// A name or a value, known to be UTF-8.
+pub trait Part {
+    /// Its bytes.
+    fn bytes(&self) -> &[u8];
+}
+
+impl Part for &str {
+    fn bytes(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl Part for &[u8] {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Part for Cow<'_, str> {
+    fn bytes(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
 /// Appends the key of `metric` with `labels`, which are sorted here; a label without a value is none.
 ///
 /// # Errors
 /// Something is missing, given twice or too long; then `keys` has grown by something that is no key.
-pub fn put_key<N: AsRef<str>, V: AsRef<str>>(
-    metric: &str,
-    labels: &mut [(N, V)],
+pub fn put_key<P: Part>(
+    metric: &[u8],
+    labels: &mut [(P, P)],
     keys: &mut Vec<u8>,
 ) -> Result<(), Wrong> {
+    let wrong = |why: String| Err(("labels", why));
+    if labels.len() > SERIES_LABELS_MAX {
+        let count = labels.len();
+        return wrong(format!("{count} labels; the limit is {SERIES_LABELS_MAX}"));
+    }
     if metric.is_empty() {
-        return Err((NAME, "this series has no metric's name".to_owned()));
+        return wrong("this series has no metric's name".to_owned());
     }
     if metric.len() > NAME_BYTES_MAX {
-        return Err((
-            NAME,
-            format!("{} bytes; the limit is {NAME_BYTES_MAX}", metric.len()),
+        let bytes = metric.len();
+        return wrong(format!(
+            "the metric's name has {bytes} bytes; the limit is {NAME_BYTES_MAX}"
         ));
     }
-    if labels.len() > SERIES_LABELS_MAX {
-        return Err((
-            "labels",
-            format!("{} labels; the limit is {SERIES_LABELS_MAX}", labels.len()),
-        ));
+    if !labels.is_sorted_by(|a, b| a.0.bytes() <= b.0.bytes()) {
+        labels.sort_unstable_by(|a, b| a.0.bytes().cmp(b.0.bytes()));
     }
-    if !labels.is_sorted_by(|a, b| a.0.as_ref() <= b.0.as_ref()) {
-        labels.sort_unstable_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
-    }
-    keys.extend_from_slice(metric.as_bytes());
-    let mut last = "";
+    keys.extend_from_slice(metric);
+    let mut last: &[u8] = &[];
     for (name, value) in labels.iter() {
-        let (name, value) = (name.as_ref(), value.as_ref());
+        let (name, value) = (name.bytes(), value.bytes());
         if name.is_empty() {
-            return Err((
-                "labels",
-                format!("the label with the value {value:?} has no name"),
+            return wrong(format!(
+                "the label with the value {} has no name",
+                shown(value)
             ));
         }
-        if name == last || name == NAME {
-            return Err(("labels", format!("{name:?} is given twice")));
+        if name == last || name == NAME.as_bytes() {
+            return wrong(format!("{} is given twice", shown(name)));
+        }
+        if name.len() > VALUE_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
+            let bytes = name.len().max(value.len());
+            let name = shown(name);
+            return wrong(format!(
+                "the name or value of {name} has {bytes} bytes; the limit is {VALUE_BYTES_MAX}"
+            ));
         }
         last = name;
-        for (what, text) in [("name", name), ("value", value)] {
-            if text.len() > VALUE_BYTES_MAX {
-                let start: String = name.chars().take(40).collect();
-                return Err((
-                    "labels",
-                    format!(
-                        "the {what} of {start:?} has {} bytes; the limit is {VALUE_BYTES_MAX}",
-                        text.len()
-                    ),
-                ));
-            }
-        }
         if !value.is_empty() {
             push_label(keys, name, value);
         }
     }
     Ok(())
+}
+
+/// The beginning of a text, in quotes.
+fn shown(text: &[u8]) -> String {
+    let text: String = String::from_utf8_lossy(text).chars().take(40).collect();
+    format!("{text:?}")
 }
 
 #[cfg(test)]
@@ -87,7 +113,7 @@ mod tests {
 
     fn key(metric: &str, labels: &[(&str, &str)]) -> String {
         let mut keys = Vec::new();
-        match put_key(metric, &mut labels.to_vec(), &mut keys) {
+        match put_key(metric.as_bytes(), &mut labels.to_vec(), &mut keys) {
             Ok(()) => SeriesKey::from_canonical(&keys).to_string(),
             Err((field, why)) => format!("{field}: {why}"),
         }
@@ -115,13 +141,13 @@ mod tests {
         expect_test::expect![[r#"
             up{Az="1",zone="b"}
             temperature.°C{raum.nr="4"}
-            __name__: this series has no metric's name
-            __name__: 3000 bytes; the limit is 256
+            labels: this series has no metric's name
+            labels: the metric's name has 3000 bytes; the limit is 256
             labels: "a" is given twice
             labels: "__name__" is given twice
             labels: the label with the value "x" has no name
-            labels: the value of "a" has 3000 bytes; the limit is 2048
-            labels: the name of "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" has 3000 bytes; the limit is 2048
+            labels: the name or value of "a" has 3000 bytes; the limit is 2048
+            labels: the name or value of "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" has 3000 bytes; the limit is 2048
             labels: 10000 labels; the limit is 128"#]]
         .assert_eq(&told.join("\n"));
     }

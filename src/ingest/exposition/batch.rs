@@ -38,7 +38,7 @@ pub fn decode(body: &[u8], format: Format) -> Result<Decoded, ExpositionError> {
         };
         let keys = &mut decoded.batch.keys;
         let start = keys.len();
-        match put_key(&sample.name, reader.labels(), keys) {
+        match put_key(sample.name.as_bytes(), reader.labels(), keys) {
             Ok(()) => {
                 let key = crate::ingest::offset(start)..crate::ingest::offset(keys.len());
                 decoded.batch.items.push(Item {

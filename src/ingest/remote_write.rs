@@ -1,0 +1,263 @@
+//! Prometheus remote write 1.0: a snappy-compressed `prometheus.WriteRequest`.
+//!
+//! ```text
+//! WriteRequest { 1: TimeSeries { 1: Label { 1: name, 2: value } …, 2: Sample { 1: value, 2: timestamp } …,
+//!                                3: exemplar …, 4: histogram … } …, 3: MetricMetadata … }
+//! ```
+//!
+//! Every bit of a value is kept: NaN and the staleness marker are values here. A series that cannot be taken is named by
+//! the index of its first sample, counted over the whole request; the others are taken. Exemplars are passed over.
+//! Labels may come in any order. Sources: the remote write specification 1.0 and `prometheus/prompb`.
+//!
+//! Nothing is copied before it becomes part of a key: [`fields`] walks the message where it lies.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+mod fields;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::engine::intake::Item;
+use crate::ingest::key::{NAME, Wrong, put_key};
+use crate::ingest::metadata::{Kind, bounded};
+use crate::ingest::remote_write::fields::{Fields, Malformed, Wire};
+use crate::ingest::{Decoded, Refused, offset};
+use crate::model::time::Timestamp;
+
+/// Why a whole body is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// It is not snappy.
+    #[error("the body is not snappy, its block format: {0}")]
+    Snappy(String),
+    /// It would be too large.
+    #[error(
+        "the body has {bytes} bytes once it is decompressed; the limit is {limit}: send it in parts"
+    )]
+    TooLarge {
+        /// What it says of itself.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// It is no such message.
+    #[error("the body is no `prometheus.WriteRequest`: {0}")]
+    Protobuf(String),
+}
+
+/// Kinds of metrics by their numbers in the message.
+const KINDS: [Kind; 8] = [
+    Kind::Unknown,
+    Kind::Counter,
+    Kind::Gauge,
+    Kind::Histogram,
+    Kind::GaugeHistogram,
+    Kind::Summary,
+    Kind::Info,
+    Kind::StateSet,
+];
+
+/// How many bytes a body has once it is decompressed, as it says of itself.
+///
+/// # Errors
+/// [`DecodeError::Snappy`], and [`DecodeError::TooLarge`] beyond `limit`.
+pub fn decompressed_len(body: &[u8], limit: usize) -> Result<usize, DecodeError> {
+    match snap::raw::decompress_len(body) {
+        Ok(bytes) if bytes <= limit => Ok(bytes),
+        Ok(bytes) => Err(DecodeError::TooLarge { bytes, limit }),
+        Err(snap::Error::TooBig { given, .. }) => Err(DecodeError::TooLarge {
+            bytes: usize::try_from(given).unwrap_or(usize::MAX),
+            limit,
+        }),
+        Err(error) => Err(DecodeError::Snappy(error.to_string())),
+    }
+}
+
+/// Decodes a body that grows to at most `limit` bytes. Samples that cannot be taken are named in the answer.
+///
+/// # Errors
+/// [`DecodeError`]; nothing is taken then.
+pub fn decode(body: &[u8], limit: usize) -> Result<Decoded, DecodeError> {
+    decompressed_len(body, limit)?;
+    let message = snap::raw::Decoder::new()
+        .decompress_vec(body)
+        .map_err(|e| DecodeError::Snappy(e.to_string()))?;
+    let mut taken = Taken::default();
+    taken
+        .request(&message)
+        .map_err(|e| DecodeError::Protobuf(e.to_string()))?;
+    taken.decoded.batch.exact = true;
+    // A sender that got no answer sends the same bytes again.
+    taken.decoded.batch.id = Some(xxh3_128(body));
+    Ok(taken.decoded)
+}
+
+#[derive(Default)]
+struct Taken {
+    decoded: Decoded,
+    /// Samples so far.
+    count: u32,
+}
+
+/// Labels of the series at hand: kept between series, so that nothing is allocated for one.
+type Labels<'a> = Vec<Label<'a>>;
+
+/// A label's name and value.
+type Label<'a> = (&'a [u8], &'a [u8]);
+
+impl Taken {
+    fn request(&mut self, message: &[u8]) -> Result<(), Malformed> {
+        let mut labels: Labels<'_> = Vec::new();
+        let mut samples = Vec::new();
+        let mut request = Fields::new(message);
+        while let Some((number, wire)) = request.next()? {
+            match (number, wire) {
+                (1, Wire::Bytes) => {
+                    let series = request.bytes()?;
+                    (labels, samples) = self.series(series, labels, samples)?;
+                }
+                (3, Wire::Bytes) => self.metadata(request.bytes()?)?,
+                _ => request.skip(wire)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn series<'a>(
+        &mut self,
+        message: &'a [u8],
+        mut labels: Labels<'a>,
+        mut samples: Vec<(Timestamp, f64)>,
+    ) -> Result<(Labels<'a>, Vec<(Timestamp, f64)>), Malformed> {
+        labels.clear();
+        samples.clear();
+        let (mut metric, mut wrong, mut histograms) = (&[][..], None, 0_usize);
+        let mut series = Fields::new(message);
+        while let Some((number, wire)) = series.next()? {
+            match (number, wire) {
+                (1, Wire::Bytes) => match label(series.bytes()?)? {
+                    Ok((name, value)) if name == NAME.as_bytes() && metric.is_empty() => {
+                        metric = value;
+                    }
+                    Ok(label) => labels.push(label),
+                    Err(why) => wrong = Some(why),
+                },
+                (2, Wire::Bytes) => samples.push(sample(series.bytes()?)?),
+                (4, Wire::Bytes) => {
+                    series.skip(wire)?;
+                    histograms += 1;
+                }
+                _ => series.skip(wire)?,
+            }
+        }
+        let keys = &mut self.decoded.batch.keys;
+        let start = keys.len();
+        let put = match wrong {
+            Some(why) => Err(why),
+            None => put_key(metric, &mut labels, keys),
+        };
+        match put {
+            Ok(()) => {
+                let key = offset(start)..offset(keys.len());
+                for (ts, value) in &samples {
+                    self.decoded.batch.items.push(Item {
+                        index: self.count,
+                        key: key.clone(),
+                        ts: Some(*ts),
+                        value: *value,
+                        id: None,
+                    });
+                    self.count = self.count.saturating_add(1);
+                }
+                self.refuse(histograms, ("histograms", HISTOGRAM.to_owned()));
+            }
+            Err(why) => {
+                keys.truncate(start);
+                self.refuse((samples.len() + histograms).max(1), why);
+            }
+        }
+        Ok((labels, samples))
+    }
+
+    fn refuse(&mut self, count: usize, (field, reason): Wrong) {
+        for _ in 0..count {
+            self.decoded.refused.push(Refused {
+                index: self.count,
+                field,
+                reason: reason.clone(),
+            });
+            self.count = self.count.saturating_add(1);
+        }
+    }
+
+    fn metadata(&mut self, message: &[u8]) -> Result<(), Malformed> {
+        let (mut kind, mut metric, mut help, mut unit) = (0, "", "", "");
+        let text = |bytes| std::str::from_utf8(bytes).unwrap_or("");
+        let mut metadata = Fields::new(message);
+        while let Some((number, wire)) = metadata.next()? {
+            match (number, wire) {
+                (1, Wire::Varint) => kind = metadata.varint()?,
+                (2, Wire::Bytes) => metric = text(metadata.bytes()?),
+                (4, Wire::Bytes) => help = text(metadata.bytes()?),
+                (5, Wire::Bytes) => unit = text(metadata.bytes()?),
+                _ => metadata.skip(wire)?,
+            }
+        }
+        if !metric.is_empty() {
+            let kind = usize::try_from(kind).ok().and_then(|k| KINDS.get(k));
+            self.decoded.metadata.describe(metric, |known| {
+                known.kind = kind.copied().unwrap_or_default();
+                known.help = bounded(help);
+                known.unit = bounded(unit);
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What is said of a native histogram.
+const HISTOGRAM: &str = "native histograms are not kept: send classic ones beside them (`always_scrape_classic_histograms`), or turn `send_native_histograms` off";
+
+/// A label's name and value, or that they are no text.
+fn label(message: &[u8]) -> Result<Result<Label<'_>, Wrong>, Malformed> {
+    let (mut name, mut value) = (&[][..], &[][..]);
+    let mut label = Fields::new(message);
+    while let Some((number, wire)) = label.next()? {
+        match (number, wire) {
+            (1, Wire::Bytes) => name = label.bytes()?,
+            (2, Wire::Bytes) => value = label.bytes()?,
+            _ => label.skip(wire)?,
+        }
+    }
+    // Looking at all of it at once is faster than at its parts, and nearly all labels are ASCII.
+    if !message.is_ascii() {
+        for (what, text) in [("name", name), ("value", value)] {
+            if let Err(error) = std::str::from_utf8(text) {
+                let why = format!("a label's {what} is not UTF-8: {error}");
+                return Ok(Err(("labels", why)));
+            }
+        }
+    }
+    Ok(Ok((name, value)))
+}
+
+fn sample(message: &[u8]) -> Result<(Timestamp, f64), Malformed> {
+    let (mut ts, mut value) = (0, 0.0);
+    let mut sample = Fields::new(message);
+    while let Some((number, wire)) = sample.next()? {
+        match (number, wire) {
+            (1, Wire::Fixed64) => value = sample.double()?,
+            (2, Wire::Varint) => ts = sample.varint()?,
+            _ => sample.skip(wire)?,
+        }
+    }
+    Ok((Timestamp::from_ms(ts), value))
+}
+
+#[cfg(test)]
+mod tests;

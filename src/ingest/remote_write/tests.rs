@@ -1,0 +1,285 @@
+//! Bodies written by another protobuf library than the one that reads them.
+
+use proptest::prelude::*;
+use prost::Message;
+
+use super::*;
+use crate::engine::promql::source::STALE_BITS;
+use crate::model::labels::SeriesKey;
+
+#[derive(Clone, PartialEq, Message)]
+struct Request {
+    #[prost(message, repeated, tag = "1")]
+    timeseries: Vec<Series>,
+    #[prost(message, repeated, tag = "3")]
+    metadata: Vec<About>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Series {
+    #[prost(message, repeated, tag = "1")]
+    labels: Vec<Pair>,
+    #[prost(message, repeated, tag = "2")]
+    samples: Vec<Point>,
+    #[prost(message, repeated, tag = "3")]
+    exemplars: Vec<Point>,
+    #[prost(message, repeated, tag = "4")]
+    histograms: Vec<Point>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Pair {
+    #[prost(bytes = "vec", tag = "1")]
+    name: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+struct Point {
+    #[prost(double, tag = "1")]
+    value: f64,
+    #[prost(int64, tag = "2")]
+    timestamp: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct About {
+    #[prost(int32, tag = "1")]
+    kind: i32,
+    #[prost(string, tag = "2")]
+    metric: String,
+    #[prost(string, tag = "4")]
+    help: String,
+    #[prost(string, tag = "5")]
+    unit: String,
+}
+
+fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> Series {
+    let pair = |(name, value): &(&str, &str)| Pair {
+        name: name.as_bytes().to_vec(),
+        value: value.as_bytes().to_vec(),
+    };
+    let point = |(timestamp, value): &(i64, f64)| Point {
+        value: *value,
+        timestamp: *timestamp,
+    };
+    Series {
+        labels: labels.iter().map(pair).collect(),
+        samples: samples.iter().map(point).collect(),
+        exemplars: Vec::new(),
+        histograms: Vec::new(),
+    }
+}
+
+fn packed(message: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(message).unwrap()
+}
+
+fn body(timeseries: Vec<Series>) -> Vec<u8> {
+    let request = Request {
+        timeseries,
+        metadata: Vec::new(),
+    };
+    packed(&request.encode_to_vec())
+}
+
+fn shown(body: &[u8]) -> String {
+    let decoded = match decode(body, 1 << 20) {
+        Err(error) => return error.to_string(),
+        Ok(decoded) => decoded,
+    };
+    let items = decoded.batch.items.iter().map(|i| {
+        let key = &decoded.batch.keys[i.key.start as usize..i.key.end as usize];
+        let key = SeriesKey::from_canonical(key);
+        format!("{} {key} {} {:?}", i.index, i.ts.unwrap().ms(), i.value)
+    });
+    let refused = decoded
+        .refused
+        .iter()
+        .map(|r| format!("{} {}: {}", r.index, r.field, r.reason));
+    items.chain(refused).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn series_are_taken_and_refused_one_by_one() {
+    let many: Vec<(String, String)> = (0..10_000)
+        .map(|i| (format!("l{i:05}"), "x".to_owned()))
+        .collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(n, v)| (&**n, &**v)).collect();
+    let mut latin = series(&[("__name__", "up"), ("a", "x")], &[(1, 1.0)]);
+    latin.labels[1].value = vec![0xe9];
+    let mut mixed = series(&[("__name__", "up")], &[(7_000, 1.0)]);
+    mixed.exemplars = vec![mixed.samples[0]];
+    mixed.histograms = vec![mixed.samples[0]; 2];
+    let told = shown(&body(vec![
+        series(
+            &[("__name__", "up"), ("job", "api")],
+            &[(1_000, 1.0), (2_000, f64::NEG_INFINITY)],
+        ),
+        series(
+            &[
+                ("zone", "b"),
+                ("Az", "ü"),
+                ("__name__", "my.metric/s"),
+                ("empty", ""),
+            ],
+            &[(3_000, -0.5)],
+        ),
+        series(&[("job", "api")], &[(1, 1.0), (2, 2.0)]),
+        series(&[("__name__", ""), ("a", "1")], &[(1, 1.0)]),
+        series(&[("__name__", "up"), ("__name__", "down")], &[(1, 1.0)]),
+        series(&[("__name__", "up"), ("a", "1"), ("a", "2")], &[(1, 1.0)]),
+        series(&[("__name__", "up"), ("", "2")], &[(1, 1.0)]),
+        series(&many, &[(1, 1.0)]),
+        latin,
+        mixed,
+        series(&[("__name__", "up")], &[]),
+        series(&[("__name__", "end")], &[(9_000, 9.0)]),
+    ]));
+    expect_test::expect![[r#"
+        0 up{job="api"} 1000 1.0
+        1 up{job="api"} 2000 -inf
+        2 my.metric/s{Az="ü",zone="b"} 3000 -0.5
+        11 up 7000 1.0
+        14 end 9000 9.0
+        3 labels: this series has no metric's name
+        4 labels: this series has no metric's name
+        5 labels: this series has no metric's name
+        6 labels: "__name__" is given twice
+        7 labels: "a" is given twice
+        8 labels: the label with the value "2" has no name
+        9 labels: 10000 labels; the limit is 128
+        10 labels: a label's value is not UTF-8: incomplete utf-8 byte sequence from index 0
+        12 histograms: native histograms are not kept: send classic ones beside them (`always_scrape_classic_histograms`), or turn `send_native_histograms` off
+        13 histograms: native histograms are not kept: send classic ones beside them (`always_scrape_classic_histograms`), or turn `send_native_histograms` off"#]]
+    .assert_eq(&told);
+}
+
+#[test]
+fn every_bit_of_a_value_is_kept() {
+    let strange = [STALE_BITS, 0x7ff8_0000_0000_0001, 0xfff8_dead_beef_0000, 1];
+    let samples: Vec<(i64, f64)> = (1..).zip(strange.map(f64::from_bits)).collect();
+    let decoded = decode(
+        &body(vec![series(&[("__name__", "up")], &samples)]),
+        1 << 20,
+    )
+    .unwrap();
+    let back: Vec<u64> = decoded
+        .batch
+        .items
+        .iter()
+        .map(|i| i.value.to_bits())
+        .collect();
+    assert_eq!(back, strange);
+    assert!(decoded.batch.exact && decoded.batch.id.is_some());
+}
+
+#[test]
+fn what_a_sender_says_of_its_metrics_is_taken_down() {
+    let about = About {
+        kind: 5,
+        metric: "latency".to_owned(),
+        help: "How long.".to_owned(),
+        unit: "seconds".to_owned(),
+    };
+    let nameless = About {
+        metric: String::new(),
+        ..about.clone()
+    };
+    let request = Request {
+        timeseries: Vec::new(),
+        metadata: vec![about, nameless],
+    };
+    let decoded = decode(&packed(&request.encode_to_vec()), 1 << 20).unwrap();
+    let known: Vec<_> = decoded.metadata.iter().collect();
+    assert_eq!(known.len(), 1);
+    assert_eq!((known[0].0, known[0].1.kind), ("latency", Kind::Summary));
+    assert_eq!(
+        (&*known[0].1.help, &*known[0].1.unit),
+        ("How long.", "seconds")
+    );
+}
+
+#[test]
+fn what_is_no_message_is_refused_as_a_whole() {
+    let whole = body(vec![series(&[("__name__", "up")], &[(1, 1.0)])]);
+    let message = snap::raw::Decoder::new().decompress_vec(&whole).unwrap();
+    let told: Vec<String> = [
+        b"hello".to_vec(),
+        packed(&vec![0; 2 << 20]),
+        packed(b"hello"),
+        whole[..whole.len() - 3].to_vec(),
+        packed(&message[..message.len() - 3]),
+        // It says of itself that it has 4 GiB.
+        vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0],
+        vec![0xff; 12],
+        Vec::new(),
+    ]
+    .iter()
+    .map(|b| shown(b))
+    .collect();
+    expect_test::expect![[r#"
+        the body is not snappy, its block format: snappy: corrupt input (expected valid offset but got offset 876; dst position: 0)
+        the body has 2097152 bytes once it is decompressed; the limit is 1048576: send it in parts
+        the body is no `prometheus.WriteRequest`: it has a group, which no such message has
+        the body is not snappy, its block format: snappy: corrupt input (expected literal read of length 31; remaining src: 28; remaining dst: 31)
+        the body is no `prometheus.WriteRequest`: it ends within a field
+        the body has 4294967295 bytes once it is decompressed; the limit is 1048576: send it in parts
+        the body is not snappy, its block format: snappy: corrupt input (invalid header)
+        the body is not snappy, its block format: snappy: corrupt input (empty)"#]].assert_eq(&told.join("\n"));
+    assert_eq!(shown(&packed(b"")), "");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
+
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = decode(&bytes, 1 << 20);
+        let _ = decode(&packed(&bytes), 1 << 20);
+    }
+
+    #[test]
+    fn a_changed_body_is_read_or_refused(
+        at in any::<prop::sample::Index>(), to in any::<u8>(), inside in any::<bool>(),
+    ) {
+        let mut whole = body(vec![series(&[("__name__", "up"), ("job", "api")], &[(1_000, 1.0), (2_000, 2.0)])]);
+        if inside {
+            let mut message = snap::raw::Decoder::new().decompress_vec(&whole).unwrap();
+            let at = at.index(message.len());
+            message[at] = to;
+            whole = packed(&message);
+        } else {
+            let at = at.index(whole.len());
+            whole[at] = to;
+        }
+        let _ = decode(&whole, 1 << 20);
+    }
+
+    #[test]
+    fn what_another_library_writes_is_read(
+        all in prop::collection::vec((
+            prop::collection::btree_map("[a-zé]{1,5}", "[a-z0-9ü]{1,5}", 0..6),
+            prop::collection::vec((any::<i64>(), any::<u64>()), 0..4),
+        ), 0..5),
+    ) {
+        let mut wanted = Vec::new();
+        let sent = all.iter().map(|(labels, samples)| {
+            let mut pairs: Vec<(&str, &str)> = labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            let mut key = Vec::new();
+            put_key(b"m", &mut pairs.clone(), &mut key).unwrap();
+            pairs.push(("__name__", "m"));
+            let samples: Vec<(i64, f64)> = samples.iter().map(|(t, v)| (*t, f64::from_bits(*v))).collect();
+            wanted.extend(samples.iter().map(|(t, v)| (key.clone(), *t, v.to_bits())));
+            series(&pairs, &samples)
+        });
+        let decoded = decode(&body(sent.collect()), 1 << 20).unwrap();
+        let got: Vec<_> = decoded.batch.items.iter().map(|i| {
+            let key = decoded.batch.keys[i.key.start as usize..i.key.end as usize].to_vec();
+            (key, i.ts.unwrap().ms(), i.value.to_bits())
+        }).collect();
+        prop_assert_eq!(got, wanted);
+        prop_assert_eq!(decoded.refused, vec![]);
+    }
+}
