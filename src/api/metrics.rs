@@ -12,6 +12,7 @@ use crate::api::auth::Reader;
 use crate::api::reply::stopped;
 use crate::api::{Api, Site};
 use crate::engine::View;
+use crate::engine::intake::Refusal;
 use crate::engine::state::Phase;
 use crate::model::written::Severity;
 
@@ -118,24 +119,27 @@ fn own(t: &mut Text, api: &Api) {
         "Samples accepted and durable.",
         get(&s.samples_total),
     );
-    let [late, future, limit, malformed] = &s.refused_total;
+    let refused = Refusal::ALL.iter().zip(&s.refused_total);
+    let mut refused: Vec<(&str, u64)> = refused.map(|((name, _), n)| (*name, get(n))).collect();
+    refused.push(("malformed", get(&s.malformed_total)));
     t.by(
         "ops_samples_refused_total",
         "counter",
         "Items refused, by reason.",
         "reason",
-        &[
-            ("late", get(late)),
-            ("future", get(future)),
-            ("series_limit", get(limit)),
-            ("malformed", get(malformed)),
-        ],
+        &refused,
     );
     t.one(
         "ops_samples_repeated_total",
         "counter",
-        "Items whose delivery id was known already.",
+        "Items that were known already: sent again with their id, or with the same time and value.",
         get(&s.repeated_total),
+    );
+    t.one(
+        "ops_samples_waiting",
+        "gauge",
+        "Samples that wait for the disk.",
+        s.waiting_samples.load(Ordering::Relaxed),
     );
     t.one(
         "ops_samples_queued",

@@ -9,6 +9,7 @@ use crate::model::secret::Secret;
 use crate::shell::load::{Loader, Places};
 use world::{answer, value, world, zipped};
 
+mod prometheus;
 mod world;
 
 #[tokio::test(flavor = "multi_thread")]

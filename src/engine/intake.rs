@@ -8,12 +8,15 @@
     clippy::indexing_slicing
 )]
 
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use crate::engine::limits::{DELIVERY_ID_MEMORY, FUTURE_MAX, LATE_MAX, SERIES_COUNT_MAX};
+use crate::engine::limits::{
+    DELIVERY_ID_MEMORY, FUTURE_MAX, LATE_MAX, METRIC_SERIES_MAX, SERIES_COUNT_MAX,
+};
 use crate::engine::series::Sample;
 use crate::model::labels::SeriesKey;
 use crate::model::time::Timestamp;
@@ -81,6 +84,25 @@ pub enum Refusal {
     Future,
     /// One series more than [`SERIES_COUNT_MAX`].
     SeriesLimit,
+    /// One series of a metric more than [`METRIC_SERIES_MAX`].
+    MetricLimit,
+    /// Another value than the one that its series has at that time.
+    Duplicate,
+}
+
+impl Refusal {
+    /// All of them, with the names under which they are counted.
+    pub const ALL: [(&'static str, Refusal); 5] = [
+        ("late", Refusal::Late),
+        ("future", Refusal::Future),
+        ("series_limit", Refusal::SeriesLimit),
+        ("metric_limit", Refusal::MetricLimit),
+        ("duplicate", Refusal::Duplicate),
+    ];
+    /// Its place among them.
+    pub fn place(self) -> usize {
+        Self::ALL.iter().position(|(_, r)| *r == self).unwrap_or(0)
+    }
 }
 
 /// What the door let in.
@@ -106,6 +128,10 @@ pub struct Intake {
     /// Ids of the current and of the last span of [`DELIVERY_ID_MEMORY`].
     ids: [BTreeSet<u128>; 2],
     ids_since: Timestamp,
+    /// By number: time (ms since the epoch) and value of the newest sample of a series.
+    newest: Vec<(i64, f64)>,
+    /// How many series each metric has.
+    of_metric: BTreeMap<Box<[u8]>, u32>,
     /// Items whose delivery id was known.
     pub repeated_total: u64,
 }
@@ -120,27 +146,37 @@ impl Intake {
         self.keys.get(number as usize)
     }
 
-    /// The number of a series, new or known; `None` at the limit.
-    pub fn number(&mut self, key: &[u8], new: &mut Vec<SeriesKey>) -> Option<u32> {
+    /// The number of a series, new or known.
+    ///
+    /// # Errors
+    /// It would be one too many.
+    pub fn number(&mut self, key: &[u8], new: &mut Vec<SeriesKey>) -> Result<u32, Refusal> {
         let hash = xxh3_64(key);
         let keys = &self.keys;
         if let Some(found) = self.index.find(hash, |n| {
             keys.get(*n as usize).is_some_and(|k| k.bytes() == key)
         }) {
-            return Some(*found);
+            return Ok(*found);
         }
         if keys.len() >= SERIES_COUNT_MAX {
-            return None;
+            return Err(Refusal::SeriesLimit);
         }
-        let number = u32::try_from(keys.len()).ok()?;
+        let number = u32::try_from(keys.len()).map_err(|_| Refusal::SeriesLimit)?;
+        let metric = key.split(|b| *b == 0xff).next().unwrap_or(&[]);
+        match self.of_metric.get_mut(metric) {
+            Some(count) if *count >= METRIC_SERIES_MAX => return Err(Refusal::MetricLimit),
+            Some(count) => *count += 1,
+            None => drop(self.of_metric.insert(metric.into(), 1)),
+        }
         let key = SeriesKey::from_canonical(key);
         self.keys.push(key.clone());
+        self.newest.push((i64::MIN, 0.0));
         let keys = &self.keys;
         self.index.insert_unique(hash, number, |n| {
             keys.get(*n as usize).map_or(0, |k| xxh3_64(k.bytes()))
         });
         new.push(key);
-        Some(number)
+        Ok(number)
     }
 
     /// Remembers a delivery id; false if it was known.
@@ -163,7 +199,13 @@ impl Intake {
     ) -> Vec<(u32, Refusal)> {
         let mut refused = Vec::new();
         into.at = now;
+        if batch.id.is_some_and(|id| !self.remember(now, id)) {
+            self.repeated_total += batch.items.len() as u64;
+            return refused;
+        }
         let (oldest, newest) = (now - LATE_MAX, now + FUTURE_MAX);
+        // Samples of one series mostly come one after the other.
+        let (mut last_key, mut last_number) = (0..0, 0);
         for item in &batch.items {
             let ts = item.ts.unwrap_or(now);
             if ts < oldest {
@@ -174,12 +216,6 @@ impl Intake {
                 refused.push((item.index, Refusal::Future));
                 continue;
             }
-            let Some(key) = batch
-                .keys
-                .get(item.key.start as usize..item.key.end as usize)
-            else {
-                continue;
-            };
             if let Some(id) = item.id {
                 if !self.remember(now, id) {
                     self.repeated_total += 1;
@@ -187,24 +223,71 @@ impl Intake {
                 }
                 into.ids.push(id);
             }
-            match self.number(key, &mut into.new) {
-                Some(series) => into.samples.push(Sample {
-                    series,
-                    ts,
-                    value: item.value,
-                }),
-                None => refused.push((item.index, Refusal::SeriesLimit)),
+            if item.key != last_key || last_key.is_empty() {
+                let key = item.key.start as usize..item.key.end as usize;
+                let Some(key) = batch.keys.get(key) else {
+                    continue;
+                };
+                match self.number(key, &mut into.new) {
+                    Ok(number) => (last_key, last_number) = (item.key.clone(), number),
+                    Err(why) => {
+                        refused.push((item.index, why));
+                        continue;
+                    }
+                }
+            }
+            let sample = Sample {
+                series: last_number,
+                ts,
+                value: item.value,
+            };
+            match self.note(&sample) {
+                Some(value) if batch.exact && value.to_bits() == sample.value.to_bits() => {
+                    self.repeated_total += 1;
+                }
+                Some(_) if batch.exact => refused.push((item.index, Refusal::Duplicate)),
+                Some(_) | None => into.samples.push(sample),
+            }
+        }
+        if let Some(id) = batch.id {
+            if refused.is_empty() {
+                into.ids.push(id);
+            } else {
+                // Sent again, it is to be told again what is wrong with it.
+                self.forget_id(id);
             }
         }
         refused
     }
 
-    /// Takes back ids that did not become durable, so that the sender's retry is not taken for a repetition.
-    pub fn forget(&mut self, ids: &[u128]) {
-        for set in &mut self.ids {
-            for id in ids {
-                set.remove(id);
+    /// Remembers the newest sample of a series; the value that the series has at that very time, if that is its newest.
+    pub fn note(&mut self, sample: &Sample) -> Option<f64> {
+        let newest = self.newest.get_mut(sample.series as usize)?;
+        match newest.0.cmp(&sample.ts.ms()) {
+            Ordering::Less => {
+                *newest = (sample.ts.ms(), sample.value);
+                None
             }
+            Ordering::Equal => Some(newest.1),
+            Ordering::Greater => None,
+        }
+    }
+
+    /// Takes back what did not become durable, so that the sender's retry is not taken for a repetition.
+    pub fn forget(&mut self, lost: &Admitted) {
+        for id in &lost.ids {
+            self.forget_id(*id);
+        }
+        for sample in &lost.samples {
+            if let Some(newest) = self.newest.get_mut(sample.series as usize) {
+                *newest = (i64::MIN, 0.0);
+            }
+        }
+    }
+
+    fn forget_id(&mut self, id: u128) {
+        for set in &mut self.ids {
+            set.remove(&id);
         }
     }
 }
@@ -265,9 +348,94 @@ mod tests {
         assert_eq!(into.samples.len(), 2, "an id belongs to its series");
         door.admit(Timestamp::from_ms(599_999), &one, &mut into);
         assert_eq!(into.samples.len(), 2);
-        let ids = std::mem::take(&mut into.ids);
-        door.forget(&ids);
+        let lost = Admitted {
+            ids: std::mem::take(&mut into.ids),
+            ..Admitted::default()
+        };
+        door.forget(&lost);
         door.admit(Timestamp::from_ms(600_000), &one, &mut into);
         assert_eq!(into.samples.len(), 4);
+    }
+
+    /// Hands in samples of series `a` as a sender of Prometheus's does: who was refused, how many came in and how many
+    /// were known.
+    fn exact(door: &mut Intake, samples: &[(i64, f64)]) -> (Vec<Refusal>, usize, u64) {
+        let mut batch = Batch {
+            exact: true,
+            ..Batch::default()
+        };
+        for (ts, value) in samples {
+            batch.push(b"a", Timestamp::from_ms(*ts), *value);
+        }
+        let (mut into, before) = (Admitted::default(), door.repeated_total);
+        let refused = door.admit(Timestamp::from_ms(3_600_000), &batch, &mut into);
+        let refused = refused.into_iter().map(|(_, why)| why).collect();
+        (refused, into.samples.len(), door.repeated_total - before)
+    }
+
+    #[test]
+    fn a_series_has_one_value_at_a_time_and_late_samples_come_in() {
+        let mut door = Intake::default();
+        let nan = f64::NAN;
+        assert_eq!(exact(&mut door, &[(3_500_000, 1.0)]), (vec![], 1, 0));
+        assert_eq!(exact(&mut door, &[(3_500_000, 1.0)]), (vec![], 0, 1));
+        assert_eq!(
+            exact(&mut door, &[(3_500_000, 2.0), (3_500_001, nan)]),
+            (vec![Refusal::Duplicate], 1, 0)
+        );
+        assert_eq!(exact(&mut door, &[(3_500_001, nan)]), (vec![], 0, 1));
+        assert_eq!(exact(&mut door, &[(3_400_000, 1.0)]), (vec![], 1, 0));
+        // What did not reach the disk may come again.
+        door.forget(&Admitted {
+            samples: vec![Sample {
+                series: 0,
+                ts: Timestamp::from_ms(3_500_001),
+                value: nan,
+            }],
+            ..Admitted::default()
+        });
+        assert_eq!(exact(&mut door, &[(3_500_001, nan)]), (vec![], 1, 0));
+        let mut plain = Batch::default();
+        plain.push(b"a", Timestamp::from_ms(3_500_001), 5.0);
+        let mut into = Admitted::default();
+        door.admit(Timestamp::from_ms(3_600_000), &plain, &mut into);
+        assert_eq!(into.samples.len(), 1, "JSON may send as many as it likes");
+    }
+
+    #[test]
+    fn a_whole_delivery_that_comes_again_counts_once_unless_something_of_it_was_refused() {
+        let now = Timestamp::from_ms(3_600_000);
+        let mut door = Intake::default();
+        let mut send = |id: u128, samples: &[i64]| {
+            let mut batch = Batch {
+                id: Some(id),
+                exact: true,
+                ..Batch::default()
+            };
+            for ts in samples {
+                batch.push(b"a", Timestamp::from_ms(*ts), 1.0);
+            }
+            let mut into = Admitted::default();
+            let refused = door.admit(now, &batch, &mut into);
+            (refused.len(), into.samples.len(), into.ids.len())
+        };
+        assert_eq!(send(1, &[3_500_000, 3_510_000]), (0, 2, 1));
+        assert_eq!(send(1, &[3_500_000, 3_510_000]), (0, 0, 0));
+        assert_eq!(send(2, &[9_000_000, 3_520_000]), (1, 1, 0));
+        assert_eq!(send(2, &[9_000_000, 3_520_000]), (1, 0, 0));
+    }
+
+    #[test]
+    fn one_metric_cannot_take_the_room_of_all_others() {
+        let mut new = Vec::new();
+        let key = |i: u32| [b"bomb\xffid\xff".as_slice(), &i.to_le_bytes()].concat();
+        let mut door = Intake::default();
+        for i in 0..METRIC_SERIES_MAX {
+            assert_eq!(door.number(&key(i), &mut new), Ok(i));
+        }
+        let one_more = door.number(&key(METRIC_SERIES_MAX), &mut new);
+        assert_eq!(one_more, Err(Refusal::MetricLimit));
+        assert_eq!(door.number(&key(7), &mut new), Ok(7));
+        assert_eq!(door.number(b"other", &mut new), Ok(METRIC_SERIES_MAX));
     }
 }

@@ -15,9 +15,9 @@ pub mod start;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{broadcast, oneshot};
 
@@ -25,6 +25,7 @@ use crate::engine::command::{Command, CommandError};
 use crate::engine::event::Entry;
 use crate::engine::intake::{Admitted, Batch, Refusal};
 use crate::engine::{Effect, Engine, Input, View};
+use crate::ingest::metadata::Metadata;
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::Clock;
 use crate::shell::drive::follow::Follow;
@@ -55,8 +56,10 @@ const CATCH_UP_SLOTS: u64 = 60;
 pub struct Status {
     /// Samples accepted, durable.
     pub samples_total: AtomicU64,
-    /// Items refused, by reason: late, future, series limit, malformed.
-    pub refused_total: [AtomicU64; 4],
+    /// Items refused at the door, by [`Refusal::place`].
+    pub refused_total: [AtomicU64; Refusal::ALL.len()],
+    /// Items that could not be read.
+    pub malformed_total: AtomicU64,
     /// Items whose delivery id was known.
     pub repeated_total: AtomicU64,
     /// Ticks judged.
@@ -73,6 +76,8 @@ pub struct Status {
     pub events_failing: AtomicBool,
     /// Places where a log was damaged.
     pub damaged_total: AtomicU64,
+    /// Samples that wait for the disk.
+    pub waiting_samples: AtomicUsize,
     /// Samples on the way to the engine.
     pub queued_samples: AtomicUsize,
     /// Deliveries that were accepted, and that were not.
@@ -139,6 +144,8 @@ pub struct Handle {
     pub(super) events: Arc<PathBuf>,
     /// The last entry that is durable.
     pub(super) durable: Arc<AtomicU64>,
+    /// What senders said of their metrics.
+    pub metadata: Arc<Mutex<Metadata>>,
     /// The engine's clock.
     pub clock: Clock,
     /// Counters and conditions.
@@ -154,16 +161,30 @@ impl Handle {
         if self.status.queued_samples.load(Ordering::Relaxed) > sampler::QUEUED_SAMPLES_MAX {
             return Err(PushFailure::Busy);
         }
+        let (waiting, count) = (&self.status.waiting_samples, batch.items.len());
+        let before = waiting.fetch_add(count, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
-        self.sampler
-            .try_send(Submit {
-                batch,
-                reply: Some(reply),
-            })
-            .map_err(|_| PushFailure::Busy)?;
+        let submit = Submit {
+            batch,
+            reply: Some(reply),
+        };
+        // One batch may always wait, whatever its size.
+        let fits = before == 0 || before + count <= sampler::WAITING_SAMPLES_MAX;
+        if !fits || self.sampler.try_send(submit).is_err() {
+            waiting.fetch_sub(count, Ordering::Relaxed);
+            return Err(PushFailure::Busy);
+        }
         answer
             .await
             .unwrap_or_else(|_| Err(PushFailure::Unavailable("ops is stopping".to_owned())))
+    }
+
+    /// Takes down what a sender says of its metrics.
+    pub fn describe(&self, newer: Metadata) {
+        if !newer.is_empty() {
+            let mut known = self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
+            known.merge(newer);
+        }
     }
 
     /// Carries out a request; the answer comes when it is durable.

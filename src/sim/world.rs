@@ -418,7 +418,7 @@ impl World {
         for (at, record) in self.samples.iter().enumerate() {
             let mut new = Vec::new();
             for key in &record.new {
-                self.intake.number(key.bytes(), &mut new);
+                let _ = self.intake.number(key.bytes(), &mut new);
             }
             let unknown = |s: &&Sample| {
                 covers

@@ -5,84 +5,8 @@ use prost::Message;
 
 use super::*;
 use crate::engine::promql::source::STALE_BITS;
+use crate::ingest::remote_write::sent::{About, Request, body, packed, series};
 use crate::model::labels::SeriesKey;
-
-#[derive(Clone, PartialEq, Message)]
-struct Request {
-    #[prost(message, repeated, tag = "1")]
-    timeseries: Vec<Series>,
-    #[prost(message, repeated, tag = "3")]
-    metadata: Vec<About>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Series {
-    #[prost(message, repeated, tag = "1")]
-    labels: Vec<Pair>,
-    #[prost(message, repeated, tag = "2")]
-    samples: Vec<Point>,
-    #[prost(message, repeated, tag = "3")]
-    exemplars: Vec<Point>,
-    #[prost(message, repeated, tag = "4")]
-    histograms: Vec<Point>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Pair {
-    #[prost(bytes = "vec", tag = "1")]
-    name: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Point {
-    #[prost(double, tag = "1")]
-    value: f64,
-    #[prost(int64, tag = "2")]
-    timestamp: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct About {
-    #[prost(int32, tag = "1")]
-    kind: i32,
-    #[prost(string, tag = "2")]
-    metric: String,
-    #[prost(string, tag = "4")]
-    help: String,
-    #[prost(string, tag = "5")]
-    unit: String,
-}
-
-fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> Series {
-    let pair = |(name, value): &(&str, &str)| Pair {
-        name: name.as_bytes().to_vec(),
-        value: value.as_bytes().to_vec(),
-    };
-    let point = |(timestamp, value): &(i64, f64)| Point {
-        value: *value,
-        timestamp: *timestamp,
-    };
-    Series {
-        labels: labels.iter().map(pair).collect(),
-        samples: samples.iter().map(point).collect(),
-        exemplars: Vec::new(),
-        histograms: Vec::new(),
-    }
-}
-
-fn packed(message: &[u8]) -> Vec<u8> {
-    snap::raw::Encoder::new().compress_vec(message).unwrap()
-}
-
-fn body(timeseries: Vec<Series>) -> Vec<u8> {
-    let request = Request {
-        timeseries,
-        metadata: Vec::new(),
-    };
-    packed(&request.encode_to_vec())
-}
 
 fn shown(body: &[u8]) -> String {
     let decoded = match decode(body, 1 << 20) {

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 
 use tokio::sync::oneshot;
 
-use crate::engine::intake::{Admitted, Batch, Intake, Refusal};
+use crate::engine::intake::{Admitted, Batch, Intake};
 use crate::engine::series::Sample as Filed;
 use crate::journal::samples::{Encoder, Sample};
 use crate::model::labels::SeriesKey;
@@ -18,6 +18,8 @@ use crate::shell::store::{Log, Pos, StoreError};
 
 /// Samples between the disk and the engine; beyond it, senders are told to slow down.
 pub const QUEUED_SAMPLES_MAX: usize = 5_000_000;
+/// Samples that wait for the disk; beyond it, senders are told to slow down. A sample takes about 100 bytes there.
+pub const WAITING_SAMPLES_MAX: usize = 2_000_000;
 /// Batches that wait for the disk; beyond it, senders are told to slow down.
 pub const QUEUED_BATCHES_MAX: usize = 4_096;
 /// Samples of one record.
@@ -101,7 +103,7 @@ impl Sampler {
                 Err(error) => {
                     let why = chain(&error);
                     self.failed(&why);
-                    self.intake.forget(&group.ids);
+                    self.intake.forget(&group);
                     self.encoder.reset();
                     new = group.new;
                     for (reply, _) in waiting {
@@ -133,15 +135,15 @@ impl Sampler {
             .repeated_total
             .fetch_add(self.intake.repeated_total - before, Ordering::Relaxed);
         for (_, why) in &refused {
-            let slot = match why {
-                Refusal::Late => 0,
-                Refusal::Future => 1,
-                Refusal::SeriesLimit => 2,
-            };
-            self.status.refused_total[slot].fetch_add(1, Ordering::Relaxed);
+            self.status.refused_total[why.place()].fetch_add(1, Ordering::Relaxed);
         }
         match submit.reply {
-            Some(reply) => waiting.push((reply, Pushed { accepted, refused })),
+            Some(reply) => {
+                self.status
+                    .waiting_samples
+                    .fetch_sub(submit.batch.items.len(), Ordering::Relaxed);
+                waiting.push((reply, Pushed { accepted, refused }));
+            }
             None => group.own.extend(group.samples.drain(from..)),
         }
     }

@@ -106,6 +106,7 @@ impl Start<'_> {
             entries: entries.clone(),
             events: Arc::new(events),
             durable: durable.clone(),
+            metadata: Arc::default(),
             clock,
             status: status.clone(),
         };
@@ -236,12 +237,19 @@ fn refile(
     for slice in slices {
         for copy in slice.series {
             let mut new = Vec::new();
-            let Some(number) = intake.number(copy.key.bytes(), &mut new) else {
+            let Ok(number) = intake.number(copy.key.bytes(), &mut new) else {
                 continue;
             };
             covers.resize(intake.series_count(), Pos::START);
             if let Some(at) = covers.get_mut(number as usize) {
                 *at = Pos::new(slice.covers);
+            }
+            if let (Some(ts), Some(value)) = (copy.times.last(), copy.values.last()) {
+                intake.note(&Sample {
+                    series: number,
+                    ts: Timestamp::from_ms(*ts),
+                    value: *value,
+                });
             }
             engine.put_back(new, number, copy);
         }
@@ -289,7 +297,7 @@ fn refile_log(
         }
         let mut new = Vec::new();
         let decoded = decode(record.payload, record.segment_no, &mut keys, |key| {
-            intake.number(key, &mut new)
+            intake.number(key, &mut new).ok()
         });
         let Ok(batch) = decoded else {
             tracing::error!(pos = %record.pos, "Sample record not understood; passed over.");
@@ -311,6 +319,9 @@ fn refile_log(
         } else {
             samples.collect()
         };
+        for sample in &samples {
+            intake.note(sample);
+        }
         refiled.samples += samples.len() as u64;
         let own = record.kind == KIND_OWN_SAMPLES;
         engine.refile(Admitted {

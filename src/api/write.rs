@@ -1,0 +1,110 @@
+//! `POST /api/v1/write`: Prometheus remote write 1.0.
+//!
+//! What a sender does with the answer decides about its samples: 2xx, they are ours; 400, it drops them, as sending them
+//! again would not help (those beside the refused ones are ours all the same); 5xx, it sends them again. On 429
+//! Prometheus drops them too, unless `retry_on_http_429` is set; so Prometheus itself is told 503 where others are told
+//! 429. Source: the remote write specification 1.0 and Prometheus's own client.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde_json::json;
+
+use crate::api::body::{self, INFLATED_BYTES_MAX, header_text};
+use crate::api::push::{not_pushed, store};
+use crate::api::reply::{problem, problem_with};
+use crate::api::{Site, push};
+use crate::config::settings::Scope;
+use crate::ingest::remote_write::{DecodeError, decode};
+
+/// The message that is understood.
+const MESSAGE: &str = "prometheus.WriteRequest";
+
+/// Takes samples; 204 when they are durable.
+pub async fn write(State(site): State<Site>, headers: HeaderMap, body: Body) -> Response {
+    take(&site, &headers, body)
+        .await
+        .unwrap_or_else(|refused| *refused)
+}
+
+async fn take(site: &Site, headers: &HeaderMap, body: Body) -> Result<Response, Box<Response>> {
+    site.allow(headers, Scope::Push)?;
+    check_kind(headers)?;
+    let bytes = body::whole(headers, body).await?;
+    let decoded = decode(&bytes, INFLATED_BYTES_MAX).map_err(|e| Box::new(not_decoded(&e)))?;
+    drop(bytes);
+    site.handle.describe(decoded.metadata);
+    let stored = store(site, decoded.batch, decoded.refused).await;
+    let stored = stored.map_err(|e| Box::new(not_pushed(&e, busy(headers))))?;
+    let accepted = stored.accepted;
+    Ok(counted(stored, accepted))
+}
+
+/// The status for a sender that is to wait.
+fn busy(headers: &HeaderMap) -> StatusCode {
+    match header_text(headers, header::USER_AGENT) {
+        Some(agent) if agent.starts_with("Prometheus/") => StatusCode::SERVICE_UNAVAILABLE,
+        Some(_) | None => StatusCode::TOO_MANY_REQUESTS,
+    }
+}
+
+/// The answer, with how much was written: Prometheus 3 takes a 2xx without these for a failure where it sends 2.0.
+fn counted(stored: push::Stored, accepted: usize) -> Response {
+    let mut response = stored.answer();
+    for (name, count) in [
+        ("x-prometheus-remote-write-samples-written", accepted),
+        ("x-prometheus-remote-write-histograms-written", 0),
+        ("x-prometheus-remote-write-exemplars-written", 0),
+    ] {
+        let name = HeaderName::from_static(name);
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from(count));
+    }
+    response
+}
+
+/// What is not said is taken for right: early senders say nothing.
+fn check_kind(headers: &HeaderMap) -> Result<(), Box<Response>> {
+    let unsupported = |code, detail: String| {
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Err(Box::new(problem(status, code, detail)))
+    };
+    let kind = header_text(headers, header::CONTENT_TYPE).unwrap_or("");
+    let mut parts = kind.split(';').map(str::trim);
+    let media = parts.next().unwrap_or("");
+    if !(media.is_empty() || media.eq_ignore_ascii_case("application/x-protobuf")) {
+        return unsupported(
+            "content-type",
+            format!("`Content-Type` is application/x-protobuf here, not {media}"),
+        );
+    }
+    let message = parts.find_map(|p| p.strip_prefix("proto=")).unwrap_or("");
+    if !matches!(message.trim_matches('"'), "" | MESSAGE) {
+        return unsupported(
+            "content-type",
+            format!("remote write 1.0 is spoken here, the message {MESSAGE}, not {message}"),
+        );
+    }
+    match header_text(headers, header::CONTENT_ENCODING).unwrap_or("") {
+        "" => Ok(()),
+        encoding if encoding.eq_ignore_ascii_case("snappy") => Ok(()),
+        encoding => unsupported(
+            "encoding",
+            format!("`Content-Encoding` is snappy here, not {encoding}"),
+        ),
+    }
+}
+
+fn not_decoded(error: &DecodeError) -> Response {
+    match error {
+        DecodeError::TooLarge { limit, .. } => body::too_large("the decompressed body", *limit),
+        DecodeError::Snappy(_) | DecodeError::Protobuf(_) => problem_with(
+            StatusCode::BAD_REQUEST,
+            "not-decoded",
+            format!("{error}; nothing was taken"),
+            json!({"accepted": 0}),
+        ),
+    }
+}
