@@ -32,7 +32,8 @@ async fn take(site: &Site, headers: &HeaderMap, body: Body) -> Result<Response, 
     site.allow(headers, Scope::Push)?;
     check_kind(headers)?;
     let bytes = body::whole(headers, body).await?;
-    let decoded = decode(&bytes, INFLATED_BYTES_MAX).map_err(|e| Box::new(not_decoded(&e)))?;
+    let decoded = decode(&bytes, INFLATED_BYTES_MAX, &site.handle.spellings.read())
+        .map_err(|e| Box::new(not_decoded(&e)))?;
     drop(bytes);
     site.handle.describe(decoded.metadata);
     let stored = store(site, decoded.batch, decoded.refused).await;

@@ -11,7 +11,7 @@ use crate::api::{self, Api};
 use crate::cli::flags::{Flags, LogFormat, Options, options};
 use crate::config::settings::Durability;
 use crate::engine::Input;
-use crate::engine::intake::{Batch, Item};
+use crate::engine::intake::Batch;
 use crate::engine::state::State;
 use crate::engine::transcript;
 use crate::model::labels::{Labels, SeriesKey};
@@ -266,17 +266,8 @@ async fn push_own_series(handle: Handle, loaded: Arc<RwLock<Loaded>>) {
                 f64::from(u8::from(*ok)),
             )
         });
-        for (index, (key, value)) in (0..).zip(own.chain(files)) {
-            let start = u32::try_from(batch.keys.len()).unwrap_or(u32::MAX);
-            batch.keys.extend_from_slice(key.bytes());
-            let end = u32::try_from(batch.keys.len()).unwrap_or(u32::MAX);
-            batch.items.push(Item {
-                index,
-                key: start..end,
-                ts: None,
-                value,
-                id: None,
-            });
+        for (key, value) in own.chain(files) {
+            batch.push(key.bytes(), handle.clock.now(), value);
         }
         if let Err(error) = handle.push(batch).await {
             tracing::debug!(%error, "Own series not stored.");

@@ -8,12 +8,16 @@
     clippy::indexing_slicing
 )]
 
+pub mod spellings;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+use crate::engine::intake::spellings::{Spelling, Spellings};
 use crate::engine::limits::{
     DELIVERY_ID_MEMORY, FUTURE_MAX, LATE_MAX, METRIC_SERIES_MAX, SERIES_COUNT_MAX,
 };
@@ -33,6 +37,8 @@ pub struct Batch {
     pub exact: bool,
     /// Hash of the whole delivery, if a repetition of it can be told by that.
     pub id: Option<u128>,
+    /// Spellings that the door is to learn: the place of an item of that series in `items`, ascending.
+    pub spelt: Vec<(u32, Spelling)>,
 }
 
 impl Batch {
@@ -43,7 +49,7 @@ impl Batch {
         let end = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
         self.items.push(Item {
             index: u32::try_from(self.items.len()).unwrap_or(u32::MAX),
-            key: start..end,
+            whose: Whose::Key(start..end),
             ts: Some(ts),
             value,
             id: None,
@@ -56,14 +62,23 @@ impl Batch {
 pub struct Item {
     /// Its place in the request, from 0.
     pub index: u32,
-    /// Where its key is in [`Batch::keys`].
-    pub key: std::ops::Range<u32>,
+    /// The series.
+    pub whose: Whose,
     /// When it was measured, if the sender said so.
     pub ts: Option<Timestamp>,
     /// The value.
     pub value: f64,
     /// Hash of the delivery id, if it has one.
     pub id: Option<u128>,
+}
+
+/// Which series an item is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The one with this key: where it is in [`Batch::keys`].
+    Key(std::ops::Range<u32>),
+    /// The one that the door has given this number.
+    Number(u32),
 }
 
 /// Hash of a delivery id, in the scope of its series.
@@ -132,6 +147,7 @@ pub struct Intake {
     newest: Vec<(i64, f64)>,
     /// How many series each metric has.
     of_metric: BTreeMap<Box<[u8]>, u32>,
+    spellings: Arc<Spellings>,
     /// Items whose delivery id was known.
     pub repeated_total: u64,
 }
@@ -140,6 +156,10 @@ impl Intake {
     /// How many series are known.
     pub fn series_count(&self) -> usize {
         self.keys.len()
+    }
+    /// The spellings that it has learnt.
+    pub fn spellings(&self) -> Arc<Spellings> {
+        self.spellings.clone()
     }
     /// The key of a numbered series.
     pub fn key(&self, number: u32) -> Option<&SeriesKey> {
@@ -206,7 +226,9 @@ impl Intake {
         let (oldest, newest) = (now - LATE_MAX, now + FUTURE_MAX);
         // Samples of one series mostly come one after the other.
         let (mut last_key, mut last_number) = (0..0, 0);
-        for item in &batch.items {
+        let (mut spelt, mut learnt) = (batch.spelt.iter().peekable(), Vec::new());
+        for (place, item) in (0_u32..).zip(&batch.items) {
+            let spelling = spelt.next_if(|(at, _)| *at == place);
             let ts = item.ts.unwrap_or(now);
             if ts < oldest {
                 refused.push((item.index, Refusal::Late));
@@ -223,21 +245,29 @@ impl Intake {
                 }
                 into.ids.push(id);
             }
-            if item.key != last_key || last_key.is_empty() {
-                let key = item.key.start as usize..item.key.end as usize;
-                let Some(key) = batch.keys.get(key) else {
-                    continue;
-                };
-                match self.number(key, &mut into.new) {
-                    Ok(number) => (last_key, last_number) = (item.key.clone(), number),
-                    Err(why) => {
-                        refused.push((item.index, why));
+            let series = match &item.whose {
+                Whose::Number(number) => *number,
+                Whose::Key(key) if *key == last_key && !key.is_empty() => last_number,
+                Whose::Key(range) => {
+                    let bytes = range.start as usize..range.end as usize;
+                    let Some(key) = batch.keys.get(bytes) else {
                         continue;
+                    };
+                    match self.number(key, &mut into.new) {
+                        Ok(number) => (last_key, last_number) = (range.clone(), number),
+                        Err(why) => {
+                            refused.push((item.index, why));
+                            continue;
+                        }
                     }
+                    last_number
                 }
+            };
+            if let Some((_, spelling)) = spelling {
+                learnt.push((*spelling, series));
             }
             let sample = Sample {
-                series: last_number,
+                series,
                 ts,
                 value: item.value,
             };
@@ -249,6 +279,7 @@ impl Intake {
                 Some(_) | None => into.samples.push(sample),
             }
         }
+        self.spellings.learn(&learnt);
         if let Some(id) = batch.id {
             if refused.is_empty() {
                 into.ids.push(id);
@@ -303,7 +334,7 @@ mod tests {
             b.keys.extend_from_slice(key.as_bytes());
             b.items.push(Item {
                 index,
-                key: start..b.keys.len() as u32,
+                whose: Whose::Key(start..b.keys.len() as u32),
                 ts: ts.map(Timestamp::from_ms),
                 value: 1.0,
                 id: id.map(|i| delivery_id(key.as_bytes(), i.as_bytes())),

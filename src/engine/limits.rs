@@ -12,6 +12,8 @@ pub const DELIVERY_ID_MEMORY: Duration = Duration::from_mins(10);
 pub const SERIES_COUNT_MAX: usize = 2_000_000;
 /// Active series of one metric: a label that never has the same value twice must not take the room of all others.
 pub const METRIC_SERIES_MAX: u32 = 500_000;
+/// Ways of writing a series' labels that are remembered; others are read each time. About 35 bytes each.
+pub const SPELLINGS_COUNT_MAX: usize = 2 * SERIES_COUNT_MAX;
 /// Samples kept for one series; the oldest are shed and counted. Packed as badly as can be, they fit into one record of
 /// an image.
 pub const SERIES_SAMPLES_MAX: usize = 500_000;

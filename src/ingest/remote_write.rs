@@ -9,7 +9,8 @@
 //! the index of its first sample, counted over the whole request; the others are taken. Exemplars are passed over.
 //! Labels may come in any order. Sources: the remote write specification 1.0 and `prometheus/prompb`.
 //!
-//! Nothing is copied before it becomes part of a key: [`fields`] walks the message where it lies.
+//! Nothing is copied before it becomes part of a key: [`fields`] walks the message where it lies. And the labels of a
+//! series that the door knows as they are spelt are not even read.
 
 #![deny(
     clippy::disallowed_methods,
@@ -22,7 +23,8 @@ mod fields;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::engine::intake::Item;
+use crate::engine::intake::spellings::{Reading, Spelling};
+use crate::engine::intake::{Item, Whose};
 use crate::ingest::key::{NAME, Wrong, put_key};
 use crate::ingest::metadata::{Kind, bounded};
 use crate::ingest::remote_write::fields::{Fields, Malformed, Wire};
@@ -78,16 +80,21 @@ pub fn decompressed_len(body: &[u8], limit: usize) -> Result<usize, DecodeError>
     }
 }
 
-/// Decodes a body that grows to at most `limit` bytes. Samples that cannot be taken are named in the answer.
+/// Decodes a body that grows to at most `limit` bytes; `known` are the spellings that the door has learnt. Samples that
+/// cannot be taken are named in the answer.
 ///
 /// # Errors
 /// [`DecodeError`]; nothing is taken then.
-pub fn decode(body: &[u8], limit: usize) -> Result<Decoded, DecodeError> {
+pub fn decode(body: &[u8], limit: usize, known: &Reading<'_>) -> Result<Decoded, DecodeError> {
     decompressed_len(body, limit)?;
     let message = snap::raw::Decoder::new()
         .decompress_vec(body)
         .map_err(|e| DecodeError::Snappy(e.to_string()))?;
-    let mut taken = Taken::default();
+    let mut taken = Taken {
+        known,
+        decoded: Decoded::default(),
+        count: 0,
+    };
     taken
         .request(&message)
         .map_err(|e| DecodeError::Protobuf(e.to_string()))?;
@@ -97,91 +104,148 @@ pub fn decode(body: &[u8], limit: usize) -> Result<Decoded, DecodeError> {
     Ok(taken.decoded)
 }
 
-#[derive(Default)]
-struct Taken {
+struct Taken<'k> {
+    known: &'k Reading<'k>,
     decoded: Decoded,
     /// Samples so far.
     count: u32,
 }
 
-/// Labels of the series at hand: kept between series, so that nothing is allocated for one.
-type Labels<'a> = Vec<Label<'a>>;
-
 /// A label's name and value.
 type Label<'a> = (&'a [u8], &'a [u8]);
 
-impl Taken {
+/// A series of a request.
+struct Series<'a> {
+    message: &'a [u8],
+    /// How many of its first bytes are labels.
+    spelt: usize,
+    /// Its number, if the door knows it as it is spelt.
+    number: Option<u32>,
+}
+
+/// What one series carries, kept between series so that nothing is allocated for one.
+#[derive(Default)]
+struct Room<'a> {
+    labels: Vec<Label<'a>>,
+    samples: Vec<(Timestamp, f64)>,
+}
+
+impl<'a> Series<'a> {
+    fn new(message: &'a [u8]) -> Result<Self, Malformed> {
+        let (mut fields, mut spelt) = (Fields::new(message), 0);
+        while let Some((1, Wire::Bytes)) = fields.next()? {
+            fields.skip(Wire::Bytes)?;
+            spelt = message.len() - fields.len();
+        }
+        Ok(Self {
+            message,
+            spelt,
+            number: None,
+        })
+    }
+    fn spelling(&self) -> Spelling {
+        Spelling::of(self.message.get(..self.spelt).unwrap_or(&[]))
+    }
+}
+
+impl Taken<'_> {
     fn request(&mut self, message: &[u8]) -> Result<(), Malformed> {
-        let mut labels: Labels<'_> = Vec::new();
-        let mut samples = Vec::new();
+        let mut all = Vec::new();
         let mut request = Fields::new(message);
         while let Some((number, wire)) = request.next()? {
             match (number, wire) {
-                (1, Wire::Bytes) => {
-                    let series = request.bytes()?;
-                    (labels, samples) = self.series(series, labels, samples)?;
-                }
+                (1, Wire::Bytes) => all.push(Series::new(request.bytes()?)?),
                 (3, Wire::Bytes) => self.metadata(request.bytes()?)?,
                 _ => request.skip(wire)?,
             }
         }
+        // One after the other, so that the processor waits for several of them at once.
+        for series in &mut all {
+            series.number = self.known.find(series.spelling());
+        }
+        self.decoded.batch.items.reserve(all.len());
+        let mut room = Room::default();
+        for series in &all {
+            self.series(series, &mut room)?;
+        }
         Ok(())
     }
 
-    fn series<'a>(
-        &mut self,
-        message: &'a [u8],
-        mut labels: Labels<'a>,
-        mut samples: Vec<(Timestamp, f64)>,
-    ) -> Result<(Labels<'a>, Vec<(Timestamp, f64)>), Malformed> {
-        labels.clear();
-        samples.clear();
-        let (mut metric, mut wrong, mut histograms) = (&[][..], None, 0_usize);
-        let mut series = Fields::new(message);
-        while let Some((number, wire)) = series.next()? {
+    fn series<'a>(&mut self, series: &Series<'a>, room: &mut Room<'a>) -> Result<(), Malformed> {
+        room.samples.clear();
+        let mut fields = Fields::new(series.message.get(series.spelt..).unwrap_or(&[]));
+        let (mut scattered, mut histograms) = (false, 0);
+        while let Some((number, wire)) = fields.next()? {
             match (number, wire) {
-                (1, Wire::Bytes) => match label(series.bytes()?)? {
-                    Ok((name, value)) if name == NAME.as_bytes() && metric.is_empty() => {
-                        metric = value;
-                    }
-                    Ok(label) => labels.push(label),
-                    Err(why) => wrong = Some(why),
-                },
-                (2, Wire::Bytes) => samples.push(sample(series.bytes()?)?),
+                (2, Wire::Bytes) => room.samples.push(sample(fields.bytes()?)?),
                 (4, Wire::Bytes) => {
-                    series.skip(wire)?;
+                    fields.skip(wire)?;
                     histograms += 1;
                 }
-                _ => series.skip(wire)?,
+                _ => {
+                    fields.skip(wire)?;
+                    // A label behind something else: the first bytes alone do not say which series it is.
+                    scattered |= number == 1;
+                }
             }
         }
-        let keys = &mut self.decoded.batch.keys;
-        let start = keys.len();
-        let put = match wrong {
-            Some(why) => Err(why),
-            None => put_key(metric, &mut labels, keys),
+        let whose = match series.number {
+            Some(number) if !scattered => Ok(Whose::Number(number)),
+            Some(_) | None => self.key(series.message, &mut room.labels)?,
         };
-        match put {
-            Ok(()) => {
-                let key = offset(start)..offset(keys.len());
-                for (ts, value) in &samples {
+        match whose {
+            Ok(whose) => {
+                if matches!(whose, Whose::Key(_)) && !scattered && !room.samples.is_empty() {
+                    let batch = &mut self.decoded.batch;
+                    let place = offset(batch.items.len());
+                    batch.spelt.push((place, series.spelling()));
+                }
+                for (ts, value) in &room.samples {
                     self.decoded.batch.items.push(Item {
                         index: self.count,
-                        key: key.clone(),
+                        whose: whose.clone(),
                         ts: Some(*ts),
                         value: *value,
                         id: None,
                     });
                     self.count = self.count.saturating_add(1);
                 }
-                self.refuse(histograms, ("histograms", HISTOGRAM.to_owned()));
+                if histograms > 0 {
+                    self.refuse(histograms, ("histograms", HISTOGRAM.to_owned()));
+                }
             }
-            Err(why) => {
-                keys.truncate(start);
-                self.refuse((samples.len() + histograms).max(1), why);
+            Err(why) => self.refuse((room.samples.len() + histograms).max(1), why),
+        }
+        Ok(())
+    }
+
+    /// Reads the labels of a series and lays out its key.
+    fn key<'a>(
+        &mut self,
+        message: &'a [u8],
+        labels: &mut Vec<Label<'a>>,
+    ) -> Result<Result<Whose, Wrong>, Malformed> {
+        labels.clear();
+        let mut metric = &[][..];
+        let mut series = Fields::new(message);
+        while let Some((number, wire)) = series.next()? {
+            if (number, wire) != (1, Wire::Bytes) {
+                series.skip(wire)?;
+                continue;
+            }
+            match label(series.bytes()?)? {
+                Ok((name, value)) if name == NAME.as_bytes() && metric.is_empty() => metric = value,
+                Ok(label) => labels.push(label),
+                Err(why) => return Ok(Err(why)),
             }
         }
-        Ok((labels, samples))
+        let keys = &mut self.decoded.batch.keys;
+        let start = keys.len();
+        if let Err(why) = put_key(metric, labels, keys) {
+            keys.truncate(start);
+            return Ok(Err(why));
+        }
+        Ok(Ok(Whose::Key(offset(start)..offset(keys.len()))))
     }
 
     fn refuse(&mut self, count: usize, (field, reason): Wrong) {

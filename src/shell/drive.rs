@@ -23,6 +23,7 @@ use tokio::sync::{broadcast, oneshot};
 
 use crate::engine::command::{Command, CommandError};
 use crate::engine::event::Entry;
+use crate::engine::intake::spellings::Spellings;
 use crate::engine::intake::{Admitted, Batch, Refusal};
 use crate::engine::{Effect, Engine, Input, View};
 use crate::ingest::metadata::Metadata;
@@ -144,6 +145,8 @@ pub struct Handle {
     pub(super) events: Arc<PathBuf>,
     /// The last entry that is durable.
     pub(super) durable: Arc<AtomicU64>,
+    /// The door's spellings, for decoders.
+    pub spellings: Arc<Spellings>,
     /// What senders said of their metrics.
     pub metadata: Arc<Mutex<Metadata>>,
     /// The engine's clock.

@@ -7,7 +7,7 @@
     clippy::indexing_slicing
 )]
 
-use crate::engine::intake::{Batch, Item};
+use crate::engine::intake::{Batch, Item, Whose};
 use crate::ingest::exposition::{Entry, ExpositionError, Format, Reader};
 use crate::ingest::key::put_key;
 use crate::ingest::metadata::{Metadata, bounded};
@@ -43,7 +43,7 @@ pub fn decode(body: &[u8], format: Format) -> Result<Decoded, ExpositionError> {
                 let key = crate::ingest::offset(start)..crate::ingest::offset(keys.len());
                 decoded.batch.items.push(Item {
                     index,
-                    key,
+                    whose: Whose::Key(key),
                     ts: sample.ts,
                     value: sample.value,
                     id: None,

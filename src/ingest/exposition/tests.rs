@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::intake::Whose;
 use crate::model::labels::SeriesKey;
 
 /// Everything that a body says, a line each.
@@ -185,7 +186,10 @@ fn a_body_becomes_a_batch_and_what_it_says_of_its_metrics() {
         .items
         .iter()
         .map(|i| {
-            let key = &decoded.batch.keys[i.key.start as usize..i.key.end as usize];
+            let Whose::Key(key) = &i.whose else {
+                panic!("no key")
+            };
+            let key = &decoded.batch.keys[key.start as usize..key.end as usize];
             let key = SeriesKey::from_canonical(key);
             format!(
                 "{} {key} {:?} {}",

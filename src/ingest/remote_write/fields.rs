@@ -56,9 +56,13 @@ impl<'a> Fields<'a> {
     pub fn new(message: &'a [u8]) -> Self {
         Self(PbDecoder::new(message))
     }
+    /// How many bytes are left.
+    pub fn len(&self) -> usize {
+        self.0.as_reader().len()
+    }
     /// The number of the next field and how it is written; `None` at the end. Then its value must be read or skipped.
     pub fn next(&mut self) -> Result<Option<(u32, Wire)>, Malformed> {
-        if self.0.as_reader().is_empty() {
+        if self.len() == 0 {
             return Ok(None);
         }
         let tag = self.0.decode_tag()?;

@@ -4,9 +4,24 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::engine::intake::spellings::Spellings;
+use crate::engine::intake::{Admitted, Intake};
 use crate::engine::promql::source::STALE_BITS;
 use crate::ingest::remote_write::sent::{About, Request, body, packed, series};
 use crate::model::labels::SeriesKey;
+
+/// Decodes for a door that knows nothing.
+fn decode(body: &[u8], limit: usize) -> Result<Decoded, DecodeError> {
+    super::decode(body, limit, &Spellings::default().read())
+}
+
+/// The bytes of an item's key.
+fn key<'d>(decoded: &'d Decoded, item: &Item) -> &'d [u8] {
+    match &item.whose {
+        Whose::Key(key) => &decoded.batch.keys[key.start as usize..key.end as usize],
+        Whose::Number(_) => panic!("nothing is known"),
+    }
+}
 
 fn shown(body: &[u8]) -> String {
     let decoded = match decode(body, 1 << 20) {
@@ -14,8 +29,7 @@ fn shown(body: &[u8]) -> String {
         Ok(decoded) => decoded,
     };
     let items = decoded.batch.items.iter().map(|i| {
-        let key = &decoded.batch.keys[i.key.start as usize..i.key.end as usize];
-        let key = SeriesKey::from_canonical(key);
+        let key = SeriesKey::from_canonical(key(&decoded, i));
         format!("{} {key} {} {:?}", i.index, i.ts.unwrap().ms(), i.value)
     });
     let refused = decoded
@@ -155,6 +169,50 @@ fn what_is_no_message_is_refused_as_a_whole() {
     assert_eq!(shown(&packed(b"")), "");
 }
 
+#[test]
+fn labels_that_the_door_knows_as_they_are_spelt_are_not_read_again() {
+    let mut door = Intake::default();
+    let spellings = door.spellings();
+    let mut send = |body: Vec<u8>| {
+        let decoded = super::decode(&body, 1 << 20, &spellings.read()).unwrap();
+        let mut into = Admitted::default();
+        let now = Timestamp::from_ms(1_000);
+        let refused = door.admit(now, &decoded.batch, &mut into);
+        assert_eq!((refused.len(), decoded.refused.len()), (0, 0));
+        let known = decoded.batch.items.iter();
+        let known: Vec<bool> = known.map(|i| matches!(i.whose, Whose::Number(_))).collect();
+        let series: Vec<u32> = into.samples.iter().map(|s| s.series).collect();
+        (known, series)
+    };
+    let up = |ts: i64| series(&[("__name__", "up"), ("job", "a")], &[(ts, 1.0)]);
+    let turned = |ts: i64| series(&[("job", "a"), ("__name__", "up")], &[(ts, 1.0)]);
+    let down = |ts: i64| series(&[("__name__", "down")], &[(ts, 1.0), (ts + 1, 1.0)]);
+    assert_eq!(
+        send(body(vec![up(1), down(1)])),
+        (vec![false; 3], vec![0, 1, 1])
+    );
+    assert_eq!(
+        send(body(vec![down(3), turned(3), up(4)])),
+        (vec![true, true, false, true], vec![1, 1, 0, 0])
+    );
+    assert_eq!(send(body(vec![turned(5)])), (vec![true], vec![0]));
+    // A label behind a sample: the bytes before it are those of another series.
+    let mut scattered = packed(&up(6).encode_to_vec());
+    let message = snap::raw::Decoder::new()
+        .decompress_vec(&scattered)
+        .unwrap();
+    let more = series(&[("x", "y")], &[]).encode_to_vec();
+    let whole = [message, more].concat();
+    let length = u8::try_from(whole.len()).unwrap();
+    scattered = packed(&[&[0x0a, length], whole.as_slice()].concat());
+    assert_eq!(send(scattered.clone()), (vec![false], vec![2]));
+    assert_eq!(
+        send([scattered].concat()),
+        (vec![false], vec![]),
+        "a repetition"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
 
@@ -200,8 +258,7 @@ proptest! {
         });
         let decoded = decode(&body(sent.collect()), 1 << 20).unwrap();
         let got: Vec<_> = decoded.batch.items.iter().map(|i| {
-            let key = decoded.batch.keys[i.key.start as usize..i.key.end as usize].to_vec();
-            (key, i.ts.unwrap().ms(), i.value.to_bits())
+            (key(&decoded, i).to_vec(), i.ts.unwrap().ms(), i.value.to_bits())
         }).collect();
         prop_assert_eq!(got, wanted);
         prop_assert_eq!(decoded.refused, vec![]);

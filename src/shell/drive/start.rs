@@ -106,6 +106,7 @@ impl Start<'_> {
             entries: entries.clone(),
             events: Arc::new(events),
             durable: durable.clone(),
+            spellings: intake.spellings(),
             metadata: Arc::default(),
             clock,
             status: status.clone(),
