@@ -6,6 +6,7 @@ pub mod json;
 pub mod key;
 pub mod metadata;
 pub mod remote_write;
+pub mod scrape;
 
 use crate::engine::intake::Batch;
 use crate::ingest::metadata::Metadata;
@@ -45,5 +46,7 @@ pub const VALUE_BYTES_MAX: usize = 2_048;
 pub const LABELS_COUNT_MAX: usize = 32;
 /// Longest delivery id, in bytes.
 pub const ID_BYTES_MAX: usize = 256;
+/// Samples of one request or answer in Prometheus's formats; each takes about 100 bytes while it is taken.
+pub const SAMPLES_COUNT_MAX: usize = 1_000_000;
 /// Items of one request.
 pub const ITEMS_COUNT_MAX: usize = 100_000;

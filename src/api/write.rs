@@ -101,7 +101,7 @@ fn check_kind(headers: &HeaderMap) -> Result<(), Box<Response>> {
 fn not_decoded(error: &DecodeError) -> Response {
     match error {
         DecodeError::TooLarge { limit, .. } => body::too_large("the decompressed body", *limit),
-        DecodeError::Snappy(_) | DecodeError::Protobuf(_) => problem_with(
+        DecodeError::Snappy(_) | DecodeError::Protobuf(_) | DecodeError::TooMany => problem_with(
             StatusCode::BAD_REQUEST,
             "not-decoded",
             format!("{error}; nothing was taken"),

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use crate::config::notify::check_address;
 use crate::config::receivers::{self, Receiver};
 use crate::config::report::{Dialect, Fields, Report};
+use crate::config::scrape::{self, Scrape, ScrapeDefaults};
 use crate::config::yaml::{Node, documents};
 use crate::config::{SourceFile, codes};
 use crate::model::secret::Secret;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub default_receiver: Option<String>,
     /// Who may call the API.
     pub tokens: Vec<Token>,
+    /// Whom to ask for metrics.
+    pub scrapes: Vec<Scrape>,
     /// Address to listen on.
     pub listen: Option<String>,
     /// The data folder.
@@ -103,7 +106,8 @@ impl Scope {
     ];
 }
 
-const DIALECT: Dialect = Dialect {
+/// The codes of settings.
+pub(super) const DIALECT: Dialect = Dialect {
     shape: codes::SETTING_SHAPE,
     key: codes::SETTING_KEY,
     missing: codes::SETTING_MISSING,
@@ -118,7 +122,6 @@ const LATER: &[&str] = &[
     "mute_time_intervals",
     "templates",
     "tracing",
-    "scrape_configs",
     "tls",
     "heal",
     "escalations",
@@ -165,8 +168,16 @@ fn top(
     secrets: &Secrets<'_>,
     settings: &mut Settings,
 ) {
-    if let Some(node) = fields.take("global") {
-        smtp::read(report, node, secrets, &mut settings.smtp);
+    let mut scraping = ScrapeDefaults::default();
+    if let Some(node) = fields.take("global")
+        && let Some(mut global) = report.fields(node, "`global`")
+    {
+        smtp::read(report, &mut global, secrets, &mut settings.smtp);
+        scraping = scrape::read_defaults(report, &mut global);
+        global.finish(report);
+    }
+    if let Some(node) = fields.take("scrape_configs") {
+        settings.scrapes = scrape::read(report, node, secrets, &scraping);
     }
     if let Some(node) = fields.take("receivers") {
         settings.receivers = receivers::read(report, node, secrets);

@@ -162,6 +162,11 @@ impl<'a> Reader<'a> {
     pub fn labels(&mut self) -> &mut Vec<Label<'a>> {
         &mut self.labels
     }
+
+    /// An error at the place that was read last.
+    pub fn error(&self, what: impl Into<String>) -> ExpositionError {
+        place(self.scan.body(), self.scan.at(), what.into())
+    }
 }
 
 fn place(body: &str, at: usize, what: String) -> ExpositionError {

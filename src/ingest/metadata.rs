@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 /// Metrics that are described; more are not remembered.
-pub const DESCRIBED_COUNT_MAX: usize = 50_000;
+pub const DESCRIBED_COUNT_MAX: usize = 20_000;
 /// Bytes of a help text or a unit that are kept.
 pub const TEXT_BYTES_MAX: usize = 1_024;
 

@@ -28,7 +28,7 @@ use crate::engine::intake::{Item, Whose};
 use crate::ingest::key::{NAME, Wrong, put_key};
 use crate::ingest::metadata::{Kind, bounded};
 use crate::ingest::remote_write::fields::{Fields, Malformed, Wire};
-use crate::ingest::{Decoded, Refused, offset};
+use crate::ingest::{Decoded, Refused, SAMPLES_COUNT_MAX, offset};
 use crate::model::time::Timestamp;
 
 /// Why a whole body is refused.
@@ -50,6 +50,15 @@ pub enum DecodeError {
     /// It is no such message.
     #[error("the body is no `prometheus.WriteRequest`: {0}")]
     Protobuf(String),
+    /// It has too many samples or series.
+    #[error("the body has more than {SAMPLES_COUNT_MAX} samples or series: send it in parts")]
+    TooMany,
+}
+
+impl From<Malformed> for DecodeError {
+    fn from(malformed: Malformed) -> Self {
+        DecodeError::Protobuf(malformed.to_string())
+    }
 }
 
 /// Kinds of metrics by their numbers in the message.
@@ -95,9 +104,7 @@ pub fn decode(body: &[u8], limit: usize, known: &Reading<'_>) -> Result<Decoded,
         decoded: Decoded::default(),
         count: 0,
     };
-    taken
-        .request(&message)
-        .map_err(|e| DecodeError::Protobuf(e.to_string()))?;
+    taken.request(&message)?;
     taken.decoded.batch.exact = true;
     // A sender that got no answer sends the same bytes again.
     taken.decoded.batch.id = Some(xxh3_128(body));
@@ -149,7 +156,7 @@ impl<'a> Series<'a> {
 }
 
 impl Taken<'_> {
-    fn request(&mut self, message: &[u8]) -> Result<(), Malformed> {
+    fn request(&mut self, message: &[u8]) -> Result<(), DecodeError> {
         let mut all = Vec::new();
         let mut request = Fields::new(message);
         while let Some((number, wire)) = request.next()? {
@@ -157,6 +164,9 @@ impl Taken<'_> {
                 (1, Wire::Bytes) => all.push(Series::new(request.bytes()?)?),
                 (3, Wire::Bytes) => self.metadata(request.bytes()?)?,
                 _ => request.skip(wire)?,
+            }
+            if all.len() > SAMPLES_COUNT_MAX {
+                return Err(DecodeError::TooMany);
             }
         }
         // One after the other, so that the processor waits for several of them at once.
@@ -167,6 +177,9 @@ impl Taken<'_> {
         let mut room = Room::default();
         for series in &all {
             self.series(series, &mut room)?;
+            if self.count as usize > SAMPLES_COUNT_MAX {
+                return Err(DecodeError::TooMany);
+            }
         }
         Ok(())
     }
@@ -208,7 +221,7 @@ impl Taken<'_> {
                         value: *value,
                         id: None,
                     });
-                    self.count = self.count.saturating_add(1);
+                    self.count += 1;
                 }
                 if histograms > 0 {
                     self.refuse(histograms, ("histograms", HISTOGRAM.to_owned()));
@@ -255,7 +268,7 @@ impl Taken<'_> {
                 field,
                 reason: reason.clone(),
             });
-            self.count = self.count.saturating_add(1);
+            self.count += 1;
         }
     }
 

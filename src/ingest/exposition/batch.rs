@@ -11,7 +11,7 @@ use crate::engine::intake::{Batch, Item, Whose};
 use crate::ingest::exposition::{Entry, ExpositionError, Format, Reader};
 use crate::ingest::key::put_key;
 use crate::ingest::metadata::{Metadata, bounded};
-use crate::ingest::{Decoded, Refused};
+use crate::ingest::{Decoded, Refused, SAMPLES_COUNT_MAX, offset};
 
 /// Decodes a body. Samples whose labels cannot be taken are named one by one; a body that cannot be read is refused as
 /// a whole.
@@ -27,7 +27,7 @@ pub fn decode(body: &[u8], format: Format) -> Result<Decoded, ExpositionError> {
         ..Decoded::default()
     };
     let mut reader = Reader::new(body, format)?;
-    let mut index = 0;
+    let mut index = 0_u32;
     while let Some(entry) = reader.read()? {
         let sample = match entry {
             Entry::Sample(sample) => sample,
@@ -40,7 +40,7 @@ pub fn decode(body: &[u8], format: Format) -> Result<Decoded, ExpositionError> {
         let start = keys.len();
         match put_key(sample.name.as_bytes(), reader.labels(), keys) {
             Ok(()) => {
-                let key = crate::ingest::offset(start)..crate::ingest::offset(keys.len());
+                let key = offset(start)..offset(keys.len());
                 decoded.batch.items.push(Item {
                     index,
                     whose: Whose::Key(key),
@@ -58,7 +58,11 @@ pub fn decode(body: &[u8], format: Format) -> Result<Decoded, ExpositionError> {
                 });
             }
         }
-        index = index.saturating_add(1);
+        index += 1;
+        if index as usize > SAMPLES_COUNT_MAX {
+            let what = format!("more than {SAMPLES_COUNT_MAX} samples: send them in parts");
+            return Err(reader.error(what));
+        }
     }
     Ok(decoded)
 }
