@@ -2,6 +2,7 @@
 //! and says of each item that it cannot take what is wrong with it.
 
 pub mod exposition;
+pub mod inflate;
 pub mod json;
 pub mod key;
 pub mod metadata;

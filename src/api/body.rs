@@ -1,13 +1,12 @@
 //! Bodies that carry samples: read within their bounds, and inflated.
 
-use std::io::Read;
-
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::Response;
 use serde_json::json;
 
 use crate::api::reply::{problem, problem_with};
+use crate::ingest::inflate::{InflateError, inflate};
 
 /// Largest body as it is sent.
 pub const BODY_BYTES_MAX: usize = 16 << 20;
@@ -50,11 +49,14 @@ pub async fn plain(headers: &HeaderMap, body: Body) -> Result<Bytes, Box<Respons
         }
     };
     let bytes = whole(headers, body).await?;
-    if gzip {
-        inflate(&bytes).map(Bytes::from)
-    } else {
-        Ok(bytes)
+    if !gzip {
+        return Ok(bytes);
     }
+    let inflated = inflate(&bytes, INFLATED_BYTES_MAX).map_err(|error| match error {
+        InflateError::TooLarge(limit) => too_large("the inflated body", limit),
+        InflateError::NotGzip(_) => problem(StatusCode::BAD_REQUEST, "gzip", error.to_string()),
+    });
+    inflated.map(Bytes::from).map_err(Box::new)
 }
 
 /// A body is too large.
@@ -84,21 +86,4 @@ fn unread(error: &axum::Error) -> Response {
         "body",
         format!("the body could not be read to its end: {error}"),
     )
-}
-
-fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Box<Response>> {
-    let mut out = Vec::with_capacity((bytes.len() * 4).min(INFLATED_BYTES_MAX));
-    let mut reader =
-        flate2::bufread::MultiGzDecoder::new(bytes).take(INFLATED_BYTES_MAX as u64 + 1);
-    if let Err(error) = reader.read_to_end(&mut out) {
-        return Err(Box::new(problem(
-            StatusCode::BAD_REQUEST,
-            "gzip",
-            format!("the body is not gzip, or it is cut short: {error}"),
-        )));
-    }
-    if out.len() > INFLATED_BYTES_MAX {
-        return Err(Box::new(too_large("the inflated body", INFLATED_BYTES_MAX)));
-    }
-    Ok(out)
 }

@@ -147,6 +147,18 @@ fn own(t: &mut Text, api: &Api) {
         "Samples on their way to the engine.",
         s.queued_samples.load(Ordering::Relaxed),
     );
+    let [fine, failed, lost] = &s.scrapes_total;
+    t.by(
+        "ops_scrapes_total",
+        "counter",
+        "Scrapes, by what came of them; those not stored are counted twice.",
+        "result",
+        &[
+            ("fine", get(fine)),
+            ("failed", get(failed)),
+            ("not_stored", get(lost)),
+        ],
+    );
     t.one(
         "ops_ticks_total",
         "counter",

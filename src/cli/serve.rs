@@ -20,6 +20,7 @@ use crate::shell::deliver::Deliver;
 use crate::shell::drive::Handle;
 use crate::shell::drive::start::Start;
 use crate::shell::load::{Loaded, Loader, Places, watch};
+use crate::shell::scrape;
 
 /// Runs until SIGTERM or Ctrl-C.
 pub fn run(flags: Flags) -> ExitCode {
@@ -113,7 +114,7 @@ impl Server {
             .map_err(|e| format!("the data folder {}: {e}", data.display()))?;
         let places = Places {
             config,
-            root,
+            root: root.clone(),
             scripts,
             runbooks: runbooks.clone(),
             alerts,
@@ -176,6 +177,7 @@ impl Server {
             engine.tell(Input::Policy(loaded.policy.clone()));
         });
         tokio::spawn(push_own_series(handle.clone(), current.clone()));
+        tokio::spawn(scrape::run(handle.clone(), current.clone(), root));
         let api = Api {
             handle: handle.clone(),
             loaded: current,

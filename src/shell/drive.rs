@@ -83,6 +83,8 @@ pub struct Status {
     pub queued_samples: AtomicUsize,
     /// Deliveries that were accepted, and that were not.
     pub pages_total: [AtomicU64; 2],
+    /// Scrapes whose answer was taken, those whose was not, and those whose samples were not stored.
+    pub scrapes_total: [AtomicU64; 3],
     /// Active series.
     pub series_count: AtomicUsize,
 }

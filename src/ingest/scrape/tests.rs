@@ -94,7 +94,8 @@ fn series_that_are_gone_end_and_come_back() {
         a{instance="a:1",job="node"} stale @5000
         0 0.25 0 0 0 (connection refused)
         a{instance="a:1",job="node"} 6 @6000
-        1 0.5 1 1 1"#]].assert_eq(&told.join("\n"));
+        1 0.5 1 1 1"#]]
+    .assert_eq(&told.join("\n"));
     let end = Round {
         batch: memory.end(Timestamp::from_ms(7_000), &target()),
         metadata: Metadata::default(),
@@ -102,7 +103,8 @@ fn series_that_are_gone_end_and_come_back() {
     };
     expect![[r#"
         a{instance="a:1",job="node"} stale @7000
-        stale stale stale stale stale"#]].assert_eq(&shown(&end));
+        stale stale stale stale stale"#]]
+    .assert_eq(&shown(&end));
     assert!(
         memory
             .end(Timestamp::from_ms(8_000), &target())
@@ -142,13 +144,21 @@ fn the_report_is_about_the_target() {
 fn whose_label_counts() {
     let body = "m{job=\"x\",exported_job=\"y\",instance=\"\",zone=\"b\"} 1\n";
     let mut terms = SampleTerms::default();
-    check(body, &terms, expect![[r#"
+    check(
+        body,
+        &terms,
+        expect![[r#"
         m{exported_exported_job="x",exported_job="y",instance="a:1",job="node",zone="b"} 1 @1000
-        1 0.5 1 1 1"#]]);
+        1 0.5 1 1 1"#]],
+    );
     terms.honor_labels = true;
-    check(body, &terms, expect![[r#"
+    check(
+        body,
+        &terms,
+        expect![[r#"
         m{exported_job="y",job="x",zone="b"} 1 @1000
-        1 0.5 1 1 1"#]]);
+        1 0.5 1 1 1"#]],
+    );
 }
 
 #[test]
@@ -167,11 +177,16 @@ fn times_count_if_they_are_honoured_and_such_series_do_not_end() {
         b{instance="a:1",job="node"} 2 @1000
         1 0.5 2 2 1
         b{instance="a:1",job="node"} stale @2000
-        1 0.5 0 0 0"#]].assert_eq(&told.join("\n"));
+        1 0.5 0 0 0"#]]
+    .assert_eq(&told.join("\n"));
     terms.honor_timestamps = false;
-    check("a 1 500\n", &terms, expect![[r#"
+    check(
+        "a 1 500\n",
+        &terms,
+        expect![[r#"
         a{instance="a:1",job="node"} 1 @1000
-        1 0.5 1 1 1"#]]);
+        1 0.5 1 1 1"#]],
+    );
 }
 
 #[test]
@@ -189,15 +204,23 @@ fn samples_are_relabelled_and_dropped() {
         ..SampleTerms::default()
     };
     let body = "go_x 1\nold_y{secret=\"s\"} 2\nz 3\n";
-    check(body, &terms, expect![[r#"
+    check(
+        body,
+        &terms,
+        expect![[r#"
         new_y{instance="a:1",job="node"} 2 @1000
         z{instance="a:1",job="node"} 3 @1000
-        1 0.5 3 2 2"#]]);
+        1 0.5 3 2 2"#]],
+    );
     let nameless = SampleTerms {
         relabel: vec![step(&[], "__name__", Action::LabelDrop)],
         ..SampleTerms::default()
     };
-    check("z 3\n", &nameless, expect!["0 0.5 1 0 0 (sample 1 of z: this series has no metric's name)"]);
+    check(
+        "z 3\n",
+        &nameless,
+        expect!["0 0.5 1 0 0 (sample 1 of z: this series has no metric's name)"],
+    );
 }
 
 #[test]
@@ -243,5 +266,9 @@ fn an_answer_beyond_a_limit_is_not_taken_at_all() {
         0 0.5 1 0 0 (sample 1 of a: bytes of a label's name: 8; the limit (`label_name_length_limit`) is 7)
         0 0.5 2 1 0 (sample 2 of b: bytes of "name": 5; the limit (`label_value_length_limit`) is 4)"#]].assert_eq(&told.join("\n"));
     let twice = "b{x=\"1\",x=\"2\"} 2\n";
-    check(twice, &SampleTerms::default(), expect![[r#"0 0.5 1 0 0 (sample 1 of b: "x" is given twice)"#]]);
+    check(
+        twice,
+        &SampleTerms::default(),
+        expect![[r#"0 0.5 1 0 0 (sample 1 of b: "x" is given twice)"#]],
+    );
 }
