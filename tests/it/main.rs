@@ -5,6 +5,7 @@ mod crash;
 mod examples;
 mod exec;
 mod house;
+mod ingest;
 mod promql;
 mod promqltest;
 mod tell;
