@@ -3,6 +3,9 @@
 //! `victoria-metrics`), the receivers of the field, in turn and under the same load: 10,000 series, 1,000 samples a
 //! request, 4 connections that each send their own series in order.
 //!
+//! Then a burst: from 2,000 to 120,000 samples a second within 30 s, with rules on all of these series. No acknowledged
+//! sample may be missing, no tick may be skipped, and memory is printed.
+//!
 //! `cargo bench --bench remote_write`
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -220,7 +223,101 @@ fn measure(receiver: &Receiver) {
     );
 }
 
+/// A page of the receiver.
+fn page(receiver: &Receiver, path: &str) -> String {
+    let mut tcp = TcpStream::connect(("127.0.0.1", receiver.port)).expect("connected");
+    let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    tcp.write_all(head.as_bytes()).expect("sent");
+    let mut text = String::new();
+    tcp.read_to_string(&mut text).expect("answered");
+    text
+}
+
+/// A counter of ours, all its series added up.
+fn counter(page: &str, name: &str) -> f64 {
+    let lines = page.lines().filter(|l| l.starts_with(name));
+    lines
+        .filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}
+
+/// Sends more and more for 30 s.
+fn burst(receiver: &Receiver) {
+    let before = page(receiver, "/metrics");
+    let (begun, mut sent, mut most) = (Instant::now(), 0.0_f64, 0);
+    let (mut tcp, mut round, mut part) = (Vec::new(), 0_i64, 0);
+    for _ in 0..CONNECTIONS {
+        let one = TcpStream::connect(("127.0.0.1", receiver.port)).expect("connected");
+        one.set_nodelay(true).expect("a socket");
+        tcp.push(BufReader::new(one));
+    }
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("after 1970");
+    let start = now.as_millis() as i64 - 500_000;
+    let mut slowest = Duration::ZERO;
+    loop {
+        let at = begun.elapsed().as_secs_f64();
+        if at >= 30.0 {
+            break;
+        }
+        // The integral of a rate that grows from 2,000 to 120,000 a second.
+        let due = 2_000.0 * at + 118_000.0 / 60.0 * at * at;
+        if sent >= due {
+            std::thread::sleep(Duration::from_millis(2));
+            continue;
+        }
+        let body = request(part, start + round * 1_000);
+        slowest = slowest.max(send(&mut tcp[part % CONNECTIONS], receiver.path, &body));
+        sent += SAMPLES_A_REQUEST as f64;
+        most = most.max(receiver.memory());
+        part += 1;
+        if part == SERIES / SAMPLES_A_REQUEST {
+            (part, round) = (0, round + 1);
+        }
+    }
+    let after = page(receiver, "/metrics");
+    let grown = |name: &str| counter(&after, name) - counter(&before, name);
+    assert!(
+        grown("ops_samples_total") >= sent,
+        "an acknowledged sample is missing"
+    );
+    assert!(grown("ops_samples_refused_total") + grown("ops_samples_repeated_total") == 0.0);
+    assert!(
+        grown("ops_ticks_skipped_total") == 0.0,
+        "a tick was skipped"
+    );
+    println!(
+        "burst to 120,000/s in 30 s, {} rules: {sent:.0} samples sent and there, {:.0} ticks, none skipped, slowest answer {:.1} ms, at most {most} MiB",
+        RULES,
+        grown("ops_ticks_total"),
+        slowest.as_secs_f64() * 1e3
+    );
+}
+
+/// Rules of the burst, each on all series.
+const RULES: usize = 20;
+
 fn main() {
+    let ours = || {
+        let path = "/api/v1/write";
+        let ops = Receiver::start("ops", env!("CARGO_BIN_EXE_ops"), path, |dir, port| {
+            for i in 0..RULES {
+                let rule = format!(
+                    "metric: http_request_duration_seconds_count\nwindow: 1m\nthreshold: {}\nnotify: [a@example.org]\n",
+                    1e15 + i as f64
+                );
+                std::fs::write(dir.join(format!("alerts/r{i}.yml")), rule).expect("scratch folder");
+            }
+            let listen = format!("127.0.0.1:{port}");
+            let data = dir.join("data").display().to_string();
+            ["serve", "--listen", &listen, "--data", &data]
+                .map(str::to_owned)
+                .to_vec()
+        });
+        ops.expect("ops starts")
+    };
+    burst(&ours());
     for _ in 0..3 {
         let ops = Receiver::start(
             "ops",
