@@ -1,10 +1,12 @@
 # `make test` installs what is missing and runs every test.
 TOOLS ?= $(CURDIR)/target/test-tools
+# Most whole-program tests wait for something; more of them at once cost no more work.
+THREADS ?= $(shell n=$$(nproc); [ $$n -gt 6 ] && echo $$n || echo 6)
 
 .PHONY: test lint bench
 test: lint
 	OPS_TEST_TOOLS=$(TOOLS) sh tests/setup.sh
-	OPS_TEST_TOOLS=$(TOOLS) cargo test --quiet
+	OPS_TEST_TOOLS=$(TOOLS) RUST_TEST_THREADS=$(THREADS) cargo test --quiet
 	cargo bench --no-run
 
 lint:

@@ -28,7 +28,7 @@ fn rules(count: usize) -> Vec<Arc<Rule>> {
         problems.iter().all(|p| p.code.starts_with("OPS-R")),
         "{problems:?}"
     );
-    let Some(one) = one.first() else {
+    let Some(one) = one.rules.first() else {
         return Vec::new();
     };
     let Test::Window(test) = &one.test else {

@@ -37,7 +37,12 @@ impl Windows {
         let Some((_, times, values)) = self.series.get(series as usize) else {
             return (&[], &[]);
         };
-        let from = times.partition_point(|t| *t <= after);
+        // A window begins near the begin of what is kept for it. Looking there first lets the processor go on to the
+        // next series while it waits for memory; a search by halves would not.
+        let from = match times.iter().take(4).position(|t| *t > after) {
+            Some(near) => near,
+            None => times.partition_point(|t| *t <= after),
+        };
         let to = match times.last() {
             Some(t) if *t <= upto => times.len(),
             _ => times.partition_point(|t| *t <= upto).max(from),
@@ -120,6 +125,10 @@ fn measure(plans: &mut [Plan], source: &Windows, at: i64) -> (f64, usize) {
 }
 
 fn report(what: &str, texts: &[String], source: &Windows, at: i64) {
+    let wanted = std::env::args().nth(1).filter(|a| !a.starts_with('-'));
+    if wanted.is_some_and(|w| !what.contains(&w)) {
+        return;
+    }
     let settings = Settings::default();
     let exprs: Vec<_> = texts
         .iter()
@@ -171,7 +180,7 @@ fn main() {
         "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf",
     ];
     for drops in [false, true] {
-        for count in [20, 1_000] {
+        for count in [2, 20, 1_000] {
             let mut histograms = Windows {
                 drops,
                 ..Windows::default()
@@ -183,14 +192,14 @@ fn main() {
                             .with("__name__", &format!("h{i}_bucket"))
                             .with("instance", &format!("api-{instance}:9100"))
                             .with("le", le);
-                        let values = (0..21).map(|t| f64::from(t * n * (instance + 3)));
+                        let values = (0..21).map(|t| f64::from((t + 1_000) * n * (instance + 3)));
                         histograms.add(labels, values.collect());
                     }
                 }
             }
             let quantile: Vec<String> = (0..count)
                 .map(|i| {
-                    format!("histogram_quantile(0.95, sum by (le) (rate(h{i}_bucket[5m]))) > 3")
+                    format!("histogram_quantile(0.95, sum by (le) (rate(h{i}_bucket[5m]))) > 0.003")
                 })
                 .collect();
             let what = if drops {

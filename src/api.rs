@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod openapi;
 pub mod pages;
 pub mod policy;
+pub mod prom;
 pub mod push;
 pub mod reply;
 pub mod silences;
@@ -62,6 +63,8 @@ pub struct Shared {
     api: Api,
     /// Held while a silence is made, so that its number can be told from others made at that moment.
     silencing: tokio::sync::Mutex<()>,
+    /// Places for PromQL queries.
+    queries: prom::Places,
 }
 
 impl Deref for Shared {
@@ -79,6 +82,7 @@ pub fn router(api: Api) -> Router {
     let site: Site = Arc::new(Shared {
         api,
         silencing: tokio::sync::Mutex::new(()),
+        queries: prom::Places::default(),
     });
     Router::new()
         .route("/metric", post(push::metric))
@@ -116,6 +120,7 @@ pub fn router(api: Api) -> Router {
         .route("/", get(pages::index))
         .route("/incidents/{id}", get(pages::incident))
         .route("/runbooks/{*path}", get(pages::runbook))
+        .merge(prom::routes())
         .fallback(reply::no_such_page)
         .method_not_allowed_fallback(reply::no_such_method)
         .with_state(site)

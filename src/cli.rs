@@ -19,6 +19,7 @@ pub mod client;
 pub mod completions;
 pub mod dashboard;
 pub mod demo;
+pub mod explain;
 pub mod flags;
 pub mod heal;
 pub mod incidents;
@@ -63,6 +64,8 @@ pub enum Command {
     Demo,
     /// Show every problem of the settings, rules, scripts and runbooks; nothing is run
     Check(check::Args),
+    /// Say what the code of a problem means, with an example and what to do
+    Explain(explain::Args),
     /// Play scenario files in virtual time, and PromQL scripts (`.test`), and compare what happens
     Test {
         /// Scenario files and scripts.
@@ -111,6 +114,7 @@ pub fn run() -> ExitCode {
         Command::Demo => demo::run(flags),
         Command::Test { files } => test::run(&files),
         Command::Check(args) => check::run(&flags, &args),
+        Command::Explain(args) => told(explain::run(&args)),
         Command::Dashboard(args) => told(dashboard::run(&flags, &args)),
         Command::Receivers => told(Ok(kinds::receivers())),
         Command::Actions => told(Ok(kinds::actions())),

@@ -2,12 +2,16 @@
 //!
 //! No file is opened here; the caller brings the text, and functions that answer for the outside (secrets, files).
 //! [`yaml`] turns text into nodes that know their place, [`report`] reads values from nodes and collects problems,
-//! [`rules`], [`settings`] and [`scrape`] say what each file may hold, and [`references`] checks what one file says of another.
+//! [`rules`], [`settings`] and [`scrape`] say what each file may hold, [`references`] checks what one file says of another,
+//! and [`lint`] finds what loads and is probably not meant.
 
 pub mod codes;
 pub mod condition;
+pub mod groups;
 pub mod heal;
+pub mod lint;
 pub mod notify;
+pub mod place;
 pub mod receivers;
 pub mod references;
 pub mod report;
@@ -16,10 +20,11 @@ pub mod scrape;
 pub mod settings;
 pub mod yaml;
 
+pub use lint::Lint;
 pub use notify::{Notify, parse_notify};
 pub use receivers::{Receiver, Way};
 pub use references::check_references;
-pub use rules::read_rules;
+pub use rules::{FileRules, read_rules, read_rules_every};
 pub use settings::{
     Durability, Scope, SecretRef, Settings, SmtpSettings, SmtpTls, Token, read_settings,
 };

@@ -6,8 +6,9 @@
 //! only after that record is durable.
 //!
 //! In the order in which a sample travels: [`intake`] lets it in, [`series`] files it, [`rule`] judges the window,
-//! [`alert`] takes the edge, [`notify`] and [`heal`] decide what is told and tried. All decisions are [`event`]s, and
-//! [`state`] is their fold: after a restart the same fold gives the same state.
+//! [`alert`] takes the edge, [`notify`] and [`heal`] decide what is told and tried; [`own`] has alerts about ourselves,
+//! [`pace`] leads its time.
+//! All decisions are [`event`]s, and [`state`] is their fold: after a restart the same fold gives the same state.
 
 pub mod alert;
 pub mod command;
@@ -18,6 +19,8 @@ pub mod heal;
 pub mod intake;
 pub mod limits;
 pub mod notify;
+pub mod own;
+pub mod pace;
 pub mod policy;
 pub mod promql;
 pub mod rule;
@@ -33,7 +36,8 @@ use crate::engine::command::Command;
 use crate::engine::echo::Echo;
 use crate::engine::event::{AlertKey, Entry, Event, Run, RunEnd};
 use crate::engine::intake::{Admitted, Batch};
-use crate::engine::limits::LATE_MAX;
+use crate::engine::limits::{BROKEN_NAMED_MAX, LATE_MAX};
+use crate::engine::own::Own;
 use crate::engine::policy::Policy;
 use crate::engine::promql::Workspace;
 use crate::engine::promql::settings::Settings;
@@ -75,6 +79,17 @@ pub enum Input {
         /// The end of what it printed.
         output: String,
     },
+    /// How it stands with ourselves.
+    Own {
+        /// What.
+        what: Own,
+        /// About what of its kind; empty where there is only one.
+        about: String,
+        /// In a sentence for people; `None`: it is not so, or no longer.
+        is: Option<String>,
+    },
+    /// A step of the wall clock is believed from now on: so many milliseconds is it ahead.
+    Clock(i64),
     /// Slots were missed.
     Skipped {
         /// The first.
@@ -105,6 +120,8 @@ pub enum Effect {
 /// The engine.
 pub struct Engine {
     now: Timestamp,
+    /// How often a tick comes.
+    every: Duration,
     state: State,
     series: SeriesSet,
     policy: Option<Arc<Policy>>,
@@ -140,6 +157,7 @@ impl Engine {
     pub fn new(state: State) -> Self {
         Self {
             now: state.at,
+            every: Duration::from_secs(1),
             state,
             series: SeriesSet::keep_all(),
             policy: None,
@@ -156,6 +174,15 @@ impl Engine {
             doubtful: BTreeSet::new(),
             resumed: false,
         }
+    }
+    /// Keeps samples for queries for this long, as far as there is room for them.
+    pub fn keep_history(&mut self, keep: Duration) {
+        self.series.history.keep(keep);
+    }
+
+    /// Says how often [`Input::Tick`] comes, at multiples of this; a second if it is not said.
+    pub fn ticks_every(&mut self, tick: Duration) {
+        self.every = tick;
     }
 
     /// What is true now.
@@ -193,6 +220,7 @@ impl Engine {
 
     /// During replay: samples of the sample log.
     pub fn refile(&mut self, admitted: Admitted) {
+        self.now = self.now.max(admitted.at);
         self.file(admitted);
     }
 
@@ -249,6 +277,8 @@ impl Engine {
                 took,
                 output,
             } => self.ended(&run, end, took, output),
+            Input::Clock(ahead_ms) => self.emit(Event::ClockFollowed { ahead_ms }),
+            Input::Own { what, about, is } => self.own(what, &about, is),
             Input::Skipped { from, to, why } => self.emit(Event::SlotsSkipped { from, to, why }),
         }
         if !self.events.is_empty() {
@@ -273,8 +303,10 @@ impl Engine {
 
     fn tick(&mut self) {
         self.series.settle(self.now - LATE_MAX);
+        self.series.sweep(self.now);
         self.judge_rules();
         self.evaluate_groups();
+        self.judge_rule_files();
         self.echo_alerts();
         self.group_alerts();
         self.step_heals();
@@ -344,11 +376,12 @@ impl Engine {
             })
         });
         let first = self.policy.is_none();
-        let known = self.state.broken.keys().eq(policy.broken.iter());
+        let named = policy.broken.iter().take(BROKEN_NAMED_MAX);
+        let known = self.state.broken.keys().eq(named.clone());
         if !first || !known {
             self.emit(Event::PolicyChanged {
                 rules: policy.rule_count(),
-                broken: policy.broken.clone(),
+                broken: named.cloned().collect(),
             });
         }
         self.policy = Some(policy);

@@ -107,8 +107,13 @@ pub(crate) mod samples {
             condition: "avg over 3m > 1000".into(),
             threshold: Some(1000.0),
             alerts: vec![alert("east", 1580.25, None)],
+            more: 0,
             opened_at,
             at: Timestamp::from_ms(1_763_914_003_000),
+            over: match kind {
+                PageKind::Closed => "recovered".into(),
+                _ => String::new(),
+            },
             runbook: Some("wiki/slow-county-api".into()),
             heal: "rollback_docket_rule.sh success in 0.4 s, verifying".into(),
             board: "/board/county_api_ms".into(),

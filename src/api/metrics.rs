@@ -13,6 +13,8 @@ use crate::api::reply::stopped;
 use crate::api::{Api, Site};
 use crate::engine::View;
 use crate::engine::intake::Refusal;
+use crate::engine::own::Own;
+use crate::engine::policy::Policy;
 use crate::engine::state::Phase;
 use crate::model::written::Severity;
 
@@ -67,6 +69,7 @@ struct Counted {
     heals_on: bool,
     rules: usize,
     shed: u64,
+    own: Vec<(&'static str, u64)>,
 }
 
 impl Counted {
@@ -91,8 +94,12 @@ impl Counted {
             heals_open: state.heals.values().filter(|h| h.closed.is_none()).count() as u64,
             heals_closed,
             heals_on: state.switch.on,
-            rules: view.book.rules.len(),
+            rules: view.policy.map_or(0, Policy::rule_count),
             shed: view.series.shed_total,
+            own: Own::ALL
+                .iter()
+                .map(|own| (own.name(), state.own_alerts(*own).count() as u64))
+                .collect(),
         }
     }
 }
@@ -197,8 +204,8 @@ fn own(t: &mut Text, api: &Api) {
         "Whether a log refuses records (1: it does).",
         "log",
         &[
-            ("samples", s.samples_failing.load(Ordering::Relaxed).into()),
-            ("events", s.events_failing.load(Ordering::Relaxed).into()),
+            ("samples", s.samples_refused.why().is_some().into()),
+            ("events", s.events_refused.why().is_some().into()),
         ],
     );
     t.one(
@@ -266,6 +273,13 @@ fn engine(t: &mut Text, c: &Counted) {
         u8::from(c.heals_on),
     );
     t.one("ops_rules", "gauge", "Rules in force.", c.rules);
+    t.by(
+        "ops_own",
+        "gauge",
+        "What is wrong with ops itself, by alertname: places, files, or 1.",
+        "what",
+        &c.own,
+    );
     t.one(
         "ops_samples_shed_total",
         "counter",
@@ -277,12 +291,7 @@ fn engine(t: &mut Text, c: &Counted) {
 /// 1 for each rule file in force, 0 for each broken one, and the settings.
 fn files(t: &mut Text, api: &Api) {
     let loaded = api.loaded();
-    let mut ok: BTreeMap<&str, u8> = loaded
-        .policy
-        .rules
-        .iter()
-        .map(|r| (r.file.as_str(), 1))
-        .collect();
+    let mut ok: BTreeMap<&str, u8> = loaded.policy.files().map(|file| (file, 1)).collect();
     ok.extend(loaded.policy.broken.iter().map(|f| (f.as_str(), 0)));
     let settings_broken = loaded.problems.0.iter().any(|(p, _)| {
         p.severity == Severity::Error

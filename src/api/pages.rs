@@ -60,7 +60,11 @@ pub fn url(text: &str) -> String {
     out
 }
 
+/// The link to a metric's board; nothing where `ops` tells something about itself.
 fn board_link(metric: &str) -> String {
+    if metric.is_empty() {
+        return String::new();
+    }
     format!("<a href=\"/board/{}\">{}</a>", url(metric), escape(metric))
 }
 
@@ -125,11 +129,10 @@ pub async fn incident(_: Reader, State(site): State<Site>, Id(id): Id) -> Respon
         Some(Some(story)) => story,
     };
     let about = &story.incident.about;
-    let mut body = format!(
-        "<h1>#{id} {}</h1><p>Board: {}</p>",
-        escape(&about.name),
-        board_link(&about.metric)
-    );
+    let mut body = format!("<h1>#{id} {}</h1>", escape(&about.name));
+    if !about.metric.is_empty() {
+        let _ = write!(body, "<p>Board: {}</p>", board_link(&about.metric));
+    }
     if let Some(runbook) = &about.runbook {
         let target = if runbook.starts_with("https://") || runbook.starts_with("http://") {
             escape(runbook)

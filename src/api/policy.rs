@@ -17,9 +17,17 @@ use crate::shell::load::Loaded;
 /// How long a reload is waited for. A load that finds no byte changed says nothing, so this is also its answer time.
 const RELOAD_WAIT: Duration = Duration::from_secs(2);
 
-/// Everything that is wrong with rule files and settings.
+/// Problems and broken files that are listed in one answer; `ops check` lists more.
+const LISTED_MAX: usize = 200;
+
+/// What is wrong with rule files and settings: the first of it, and how much there is.
 pub async fn problems(_: Reader, State(site): State<Site>) -> Response {
-    json(StatusCode::OK, &json!({"problems": shown(&site.loaded())}))
+    let loaded = site.loaded();
+    let count = loaded.problems.0.len();
+    json(
+        StatusCode::OK,
+        &json!({"count": count, "problems": shown(&loaded)}),
+    )
 }
 
 /// Loads everything again: 200, or 400 with the problems.
@@ -41,11 +49,12 @@ pub async fn reload(_: Admin, State(site): State<Site>) -> Response {
             &json!({"status": "ok", "rules": loaded.rule_count(), "problems": shown(&loaded)}),
         );
     }
+    let broken: Vec<&String> = loaded.policy.broken.iter().take(LISTED_MAX).collect();
     problem_with(
         StatusCode::BAD_REQUEST,
         "policy",
         format!("{errors} errors; broken files keep their last good version"),
-        json!({"problems": shown(&loaded), "broken": loaded.policy.broken}),
+        json!({"count": loaded.problems.0.len(), "problems": shown(&loaded), "broken": broken}),
     )
 }
 
@@ -58,6 +67,7 @@ fn shown(loaded: &Loaded) -> Vec<Value> {
         .problems
         .0
         .iter()
+        .take(LISTED_MAX)
         .map(|(p, text)| {
             json!({
                 "severity": severity(p.severity), "code": p.code, "file": p.file, "line": p.line,

@@ -123,6 +123,10 @@ fn at_the_door(index: u32, why: Refusal) -> Refused {
             "labels",
             format!("one series of this metric too many: the limit is {METRIC_SERIES_MAX}"),
         ),
+        Refusal::OutOfOrder => (
+            "ts",
+            "out of order: the series has a newer sample".to_owned(),
+        ),
         Refusal::Duplicate => (
             "value",
             "duplicate: the series has another value at that time".to_owned(),

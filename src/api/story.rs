@@ -1,10 +1,15 @@
 //! Why somebody was or was not told of an incident, and what was tried: everything that bears on it, in plain words.
 
+use std::collections::BTreeSet;
+
 use crate::api::incidents::word;
 use crate::api::silences::{mutes, words};
 use crate::engine::View;
 use crate::engine::event::{RunEnd, Silence};
 use crate::engine::state::{Heal, Incident, Outgoing, Switch};
+
+/// Summaries of alerts that are told.
+const SUMMARIES_MAX: usize = 10;
 
 /// Everything that bears on one incident.
 pub struct Story {
@@ -61,13 +66,15 @@ impl Story {
 
     fn what(&self, lines: &mut Vec<String>) {
         let i = &self.incident;
+        let of = match i.about.metric.as_str() {
+            "" => i.about.condition.clone(),
+            metric => format!("{} of {metric}", i.about.condition),
+        };
         lines.push(format!(
-            "Incident {} opened at {}: {} ({} of {}).",
+            "Incident {} opened at {}: {} ({of}).",
             i.id,
             i.opened_at.rfc3339(),
             i.about.name,
-            i.about.condition,
-            i.about.metric
         ));
         let firing = i.alerts.values().filter(|m| m.resolved_at.is_none());
         lines.push(format!(
@@ -75,6 +82,14 @@ impl Story {
             firing.count(),
             i.alerts.len()
         ));
+        let summaries = i
+            .alerts
+            .values()
+            .map(|m| m.alert.annotations.get("summary"));
+        let summaries: BTreeSet<&str> = summaries.filter(|s| !s.is_empty()).collect();
+        for summary in summaries.iter().take(SUMMARIES_MAX) {
+            lines.push((*summary).to_owned());
+        }
         for (series, m) in i.alerts.iter().filter(|(_, m)| m.resolved_at.is_none()) {
             if let Some(lost) = m.alert.lost_since {
                 lines.push(format!(
@@ -95,9 +110,9 @@ impl Story {
     fn told(&self, lines: &mut Vec<String>) {
         let i = &self.incident;
         if i.about.notify.is_empty() {
-            lines.push("The rule names nobody to page.".to_owned());
+            lines.push("Nobody is named to page.".to_owned());
         } else {
-            lines.push(format!("The rule pages {}.", i.about.notify.join(", ")));
+            lines.push(format!("It pages {}.", i.about.notify.join(", ")));
         }
         for (receiver, at) in &i.told {
             lines.push(format!("{receiver} accepted a page at {}.", at.rfc3339()));

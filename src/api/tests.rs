@@ -9,6 +9,7 @@ use crate::model::secret::Secret;
 use crate::shell::load::{Loader, Places};
 use world::{answer, value, world, zipped};
 
+mod prom;
 mod prometheus;
 mod world;
 
@@ -159,15 +160,14 @@ async fn ready_turns_with_the_log() {
         (200, &"ok".into()),
         "{body}"
     );
-    w.handle
-        .status
-        .samples_failing
-        .store(true, Ordering::Relaxed);
+    let refused = &w.handle.status.samples_refused;
+    refused.set(Some("no space".to_owned()));
     let (status, body) = w.get("/-/ready").await;
     assert_eq!(
         (status, &value(&body)["checks"]["log"]["status"]),
         (503, &"failing".into())
     );
+    assert!(body.contains("samples are refused: no space"), "{body}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,17 +1,23 @@
-//! `ops check`: every problem of the settings, rules, scripts and runbooks, with its place, a caret and a hint. Nothing
-//! is run and nothing is written.
+//! `ops check`: every problem of the settings, rules, scripts and runbooks, with its place, a caret and a hint, and what
+//! is probably not meant. Nothing is run and nothing is written. With `--url` (or `OPS_URL`) the metrics that rules read
+//! are compared with those of a running engine; a Prometheus will do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::cli::flags::{CONFIG, Flags, Options, options};
+use crate::cli::client::Client;
+use crate::cli::flags::{self, CONFIG, Flags, Options, options};
 use crate::cli::{Output, failed, print};
-use crate::config::{Settings, SourceFile, check_references, codes, read_rules, read_settings};
+use crate::config::{
+    Lint, Settings, SourceFile, check_references, codes, groups, read_rules_every, read_settings,
+};
+use crate::model::time::Duration;
 use crate::model::written::{Problem, Severity};
 use crate::shell::load::{read_lossy, resolve, walk};
 
@@ -26,17 +32,20 @@ pub struct Args {
 #[derive(Debug, Default)]
 struct Found {
     /// Problems with the text that shows them.
-    problems: Vec<(Problem, String)>,
+    problems: Vec<(Problem, Arc<str>)>,
     /// What could not be read, and why.
     unread: Vec<String>,
+    /// Rule files with their problems so far, and the interval of groups that name none.
+    rule_files: Vec<(SourceFile, Vec<Problem>, Duration)>,
     files: usize,
     rules: usize,
 }
 
 impl Found {
     fn add(&mut self, problems: Vec<Problem>, text: &str) {
+        let text: Arc<str> = Arc::from(text);
         self.problems
-            .extend(problems.into_iter().map(|p| (p, text.to_owned())));
+            .extend(problems.into_iter().map(|p| (p, text.clone())));
     }
     fn count(&self, severity: Severity) -> usize {
         let all = self.problems.iter();
@@ -65,6 +74,29 @@ pub fn run(flags: &Flags, args: &Args) -> ExitCode {
 
 fn check(flags: &Flags, args: &Args) -> Result<Found, String> {
     let mut found = Found::default();
+    read(&mut found, flags, args)?;
+    let mut metrics = None;
+    if flags::text(&flags.url).is_some() {
+        match Client::new(flags).and_then(|client| client.metrics()) {
+            Ok(names) => metrics = Some(names.into_iter().collect::<BTreeSet<_>>()),
+            Err(error) => found
+                .unread
+                .push(format!("metrics were not compared: {error}")),
+        }
+    }
+    let mut lint = Lint::new(metrics);
+    let files = std::mem::take(&mut found.rule_files);
+    files.iter().for_each(|(file, ..)| lint.learn(file));
+    for (file, mut problems, interval) in files {
+        problems.extend(lint.look(&file, interval));
+        problems.sort_by_key(|p| p.span.start);
+        found.add(problems, &file.text);
+    }
+    Ok(found)
+}
+
+/// Reads what the arguments name.
+fn read(found: &mut Found, flags: &Flags, args: &Args) -> Result<(), String> {
     let (settings, problems, config_text) = flags.settings()?;
     let options = options(flags, &settings);
     if args.paths.is_empty() {
@@ -72,16 +104,16 @@ fn check(flags: &Flags, args: &Args) -> Result<Found, String> {
             found.files += 1;
         }
         found.add(problems, &config_text);
-        rules_below(&mut found, &options, &settings, &options.alerts);
-        return Ok(found);
+        rules_below(found, &options, &settings, &options.alerts);
+        return Ok(());
     }
     for path in &args.paths {
         if path.is_dir() && (path.join(CONFIG).is_file() || path.join("alerts").is_dir()) {
-            project(&mut found, flags, path)?;
+            project(found, flags, path)?;
             continue;
         }
         if path.is_dir() {
-            rules_below(&mut found, &options, &settings, path);
+            rules_below(found, &options, &settings, path);
             continue;
         }
         let text = match read_lossy(path) {
@@ -104,10 +136,10 @@ fn check(flags: &Flags, args: &Args) -> Result<Found, String> {
                 .or(path.file_name().map(Path::new))
                 .unwrap_or(path);
             let file = source(path, &name.to_string_lossy(), text);
-            rule_file(&mut found, &options, &settings, &file);
+            rule_file(found, &options, &settings, file);
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// A folder with its own settings or `alerts/` is checked as if the command ran there.
@@ -152,21 +184,22 @@ fn rules_below(found: &mut Found, options: &Options, settings: &Settings, dir: &
     walk(dir, dir, 0, &mut texts);
     for (name, text) in texts {
         let file = source(&dir.join(&name), &name, text);
-        rule_file(found, options, settings, &file);
+        rule_file(found, options, settings, file);
     }
 }
 
-fn rule_file(found: &mut Found, options: &Options, settings: &Settings, file: &SourceFile) {
-    let (rules, mut problems) = read_rules(file);
+fn rule_file(found: &mut Found, options: &Options, settings: &Settings, file: SourceFile) {
+    let interval = settings.evaluation_interval.unwrap_or(groups::INTERVAL);
+    let (rules, mut problems) = read_rules_every(&file, interval);
     let exists = |path: &str| in_project(options, path).is_file();
-    problems.extend(check_references(file, &rules, settings, &exists));
-    for step in rules.iter().flat_map(|r| &r.heal).flat_map(|h| &h.steps) {
-        problems.extend(not_executable(options, file, &step.script));
+    problems.extend(check_references(&file, &rules, settings, &exists));
+    let heals = rules.alerting().filter_map(|r| r.heal.as_ref());
+    for step in heals.flat_map(|h| &h.steps) {
+        problems.extend(not_executable(options, &file, &step.script));
     }
-    problems.sort_by_key(|p| p.span.start);
     found.files += 1;
-    found.rules += rules.len();
-    found.add(problems, &file.text);
+    found.rules += rules.count();
+    found.rule_files.push((file, problems, interval));
 }
 
 /// A script that is there but cannot be run is found now, not when it is needed.
@@ -205,10 +238,24 @@ fn in_project(options: &Options, path: &str) -> PathBuf {
     }
 }
 
+/// Problems that are written out for people; JSON has them all.
+const PROBLEMS_SHOWN_MAX: usize = 200;
+
 fn text(found: &Found) -> String {
     let mut out = String::new();
-    for (problem, text) in &found.problems {
+    for (problem, text) in found.problems.iter().take(PROBLEMS_SHOWN_MAX) {
         let _ = writeln!(out, "{}", problem.render(text));
+    }
+    let more = found.problems.len().saturating_sub(PROBLEMS_SHOWN_MAX);
+    if more > 0 {
+        let _ = writeln!(
+            out,
+            "and {}: `ops check FILE` shows those of one file, `--output json` all",
+            counted(more, "more problem")
+        );
+    }
+    if let Some((problem, _)) = found.problems.first() {
+        let _ = writeln!(out, "more about a code: `ops explain {}`", problem.code);
     }
     let _ = writeln!(
         out,

@@ -61,7 +61,21 @@ impl Client {
     /// # Errors
     /// Why there is no answer, as a sentence.
     pub fn get(&self, path: &str) -> Result<Value, String> {
-        self.call(Method::GET, path, None)
+        self.call(Method::GET, &ours(path), None)
+    }
+
+    /// The names of all metrics, by Prometheus's own API: a Prometheus can be asked as well.
+    ///
+    /// # Errors
+    /// Why there is no answer, as a sentence.
+    pub fn metrics(&self) -> Result<Vec<String>, String> {
+        let answer = self.call(Method::GET, "/api/v1/label/__name__/values", None)?;
+        let names = answer["data"].as_array();
+        let names = names.ok_or_else(|| format!("{}: not a list of names", self.base))?;
+        Ok(names
+            .iter()
+            .filter_map(|n| Some(n.as_str()?.to_owned()))
+            .collect())
     }
 
     /// Sends `body` to `path` below `/api/ops/v1/`.
@@ -69,7 +83,7 @@ impl Client {
     /// # Errors
     /// Why it was not taken, as a sentence.
     pub fn post(&self, path: &str, body: &Value) -> Result<Value, String> {
-        self.call(Method::POST, path, Some(body))
+        self.call(Method::POST, &ours(path), Some(body))
     }
 
     /// Ends what is at `path` below `/api/ops/v1/`.
@@ -77,7 +91,7 @@ impl Client {
     /// # Errors
     /// Why it was not ended, as a sentence.
     pub fn delete(&self, path: &str) -> Result<Value, String> {
-        self.call(Method::DELETE, path, None)
+        self.call(Method::DELETE, &ours(path), None)
     }
 
     /// The answer as the user wants it: as it came, or as `text` says it.
@@ -95,7 +109,7 @@ impl Client {
     }
 
     fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, String> {
-        let url = format!("{}/api/ops/v1/{path}", self.base);
+        let url = format!("{}{path}", self.base);
         let mut request = self.http.request(method, url);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -139,6 +153,11 @@ impl Client {
             said
         }
     }
+}
+
+/// A path of our own API.
+fn ours(path: &str) -> String {
+    format!("/api/ops/v1/{path}")
 }
 
 /// What a problem document says; without one, what the status means.

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, RwLock, mpsc};
 
 use tokio::net::TcpListener;
@@ -162,6 +163,7 @@ impl Server {
             url: format!("http://{address}"),
             carrier: Arc::default(),
         };
+        deliver.keep_reserve();
         let runtime = tokio::runtime::Handle::current();
         let thread = ready.go(move |effect| {
             let _inside = runtime.enter();
@@ -232,9 +234,16 @@ impl Server {
     }
 }
 
+/// Problems of one load that are written to the log; `ops check` shows all.
+const PROBLEMS_LOGGED_MAX: usize = 20;
+
 fn report(loaded: &Loaded) {
-    for (problem, _) in &loaded.problems.0 {
+    for (problem, _) in loaded.problems.0.iter().take(PROBLEMS_LOGGED_MAX) {
         tracing::warn!(code = problem.code, "{}", problem.brief());
+    }
+    let more = loaded.problems.0.len().saturating_sub(PROBLEMS_LOGGED_MAX);
+    if more > 0 {
+        tracing::warn!(more, "More problems: see `ops check`.");
     }
     tracing::info!(
         rules = loaded.rule_count(),
@@ -243,33 +252,34 @@ fn report(loaded: &Loaded) {
     );
 }
 
-/// What `ops` measures about itself and judges by its own rules.
+/// What `ops` measures about itself, for boards and people's own rules. One of them every few seconds also shows whether
+/// the sample log takes records, when nobody else pushes.
 async fn push_own_series(handle: Handle, loaded: Arc<RwLock<Loaded>>) {
     let mut beat = tokio::time::interval(Duration::from_secs(5).std());
     loop {
         beat.tick().await;
-        let files = loaded
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .files
-            .clone();
-        let mut batch = Batch::default();
-        let damaged = handle
-            .status
-            .damaged_total
-            .load(std::sync::atomic::Ordering::Relaxed);
-        let own = std::iter::once((
-            SeriesKey::new("ops_log_damaged_places", &Labels::new()),
-            damaged as f64,
-        ));
-        let files = files.iter().map(|(file, ok)| {
+        let status = &handle.status;
+        let broken = {
+            let loaded = loaded
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            loaded.policy.broken.len() as u64
+        };
+        let own = [
+            ("ops_rule_files_broken", broken),
             (
-                SeriesKey::new("ops_config_ok", &Labels::new().with("file", file)),
-                f64::from(u8::from(*ok)),
-            )
-        });
-        for (key, value) in own.chain(files) {
-            batch.push(key.bytes(), handle.clock.now(), value);
+                "ops_log_damaged_places",
+                status.damaged_total.load(Ordering::Relaxed),
+            ),
+            (
+                "ops_ticks_skipped_total",
+                status.skipped_total.load(Ordering::Relaxed),
+            ),
+        ];
+        let mut batch = Batch::default();
+        for (name, value) in own {
+            let key = SeriesKey::new(name, &Labels::new());
+            batch.push(key.bytes(), None, value as f64);
         }
         if let Err(error) = handle.push(batch).await {
             tracing::debug!(%error, "Own series not stored.");

@@ -101,7 +101,8 @@ fn policy(folder: &Path, names: &[String]) -> Result<Arc<Policy>, String> {
         if !errors.is_empty() {
             return Err(errors.join("\n"));
         }
-        policy.rules.extend(rules);
+        policy.rules.extend(rules.rules);
+        policy.groups.extend(rules.groups);
     }
     Ok(Arc::new(policy))
 }

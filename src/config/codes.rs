@@ -1,4 +1,4 @@
-//! The codes of problems: stable, one idea each. `docs/PROBLEMS.md` is this table.
+//! The codes of problems: stable, one idea each. `docs/PROBLEMS.md` is this table, and a section for each.
 
 /// The text is not YAML.
 pub const SYNTAX: &str = "OPS-Y001";
@@ -14,9 +14,9 @@ pub const KEY_SHAPE: &str = "OPS-Y005";
 pub const TOO_MANY: &str = "OPS-Y006";
 /// A value has the wrong shape: a list for a word, a word for a mapping.
 pub const RULE_SHAPE: &str = "OPS-R001";
-/// Rule groups (`groups:`) are not supported yet.
-pub const GROUPS: &str = "OPS-R002";
-/// PromQL expressions (`expr:`) are not supported yet.
+/// A template in a label or annotation does not parse.
+pub const TEMPLATE: &str = "OPS-R002";
+/// A PromQL expression cannot be evaluated as it is written.
 pub const EXPR: &str = "OPS-R003";
 /// A rule has a key that does not exist.
 pub const RULE_KEY: &str = "OPS-R004";
@@ -58,6 +58,26 @@ pub const NO_RUNBOOK: &str = "OPS-R022";
 pub const DUPLICATE_RULE: &str = "OPS-R023";
 /// Nobody is told when a rule fires (warning).
 pub const NOBODY: &str = "OPS-R024";
+/// A group has no name, or that of another group of the file.
+pub const GROUP_NAME: &str = "OPS-R025";
+/// A recording rule has a name or key that it cannot have.
+pub const RECORD: &str = "OPS-R026";
+/// Prometheus reads only the first document of a rule file; this is a later one (warning).
+pub const LATER_DOCUMENT: &str = "OPS-R027";
+/// A rate looks back less than twice as long as its group waits between evaluations (warning).
+pub const SHORT_RANGE: &str = "OPS-R030";
+/// A label's template asks for the value, so that each value is another alert (warning).
+pub const VALUE_LABEL: &str = "OPS-R031";
+/// An alert can never fire (warning).
+pub const NEVER: &str = "OPS-R032";
+/// An alert fires whatever the samples say (warning).
+pub const ALWAYS: &str = "OPS-R033";
+/// A rule is written twice, in one file or in two (warning).
+pub const SAME_RULE: &str = "OPS-R034";
+/// An alert's expression compares nothing (warning).
+pub const NO_CONDITION: &str = "OPS-R035";
+/// A metric that the running engine does not have (warning).
+pub const UNKNOWN_METRIC: &str = "OPS-R036";
 /// The folder of rule files cannot be read (warning).
 pub const NO_FOLDER: &str = "OPS-L001";
 /// A setting has the wrong shape.
@@ -92,8 +112,14 @@ pub const ALL: &[(&str, &str)] = &[
         RULE_SHAPE,
         "a value has the wrong shape: a list for a word, a word for a mapping",
     ),
-    (GROUPS, "rule groups (`groups:`) are not supported yet"),
-    (EXPR, "PromQL expressions (`expr:`) are not supported yet"),
+    (
+        TEMPLATE,
+        "a template in a label or annotation does not parse",
+    ),
+    (
+        EXPR,
+        "a PromQL expression cannot be evaluated as it is written",
+    ),
     (RULE_KEY, "a rule has a key that does not exist"),
     (RULE_MISSING, "a rule lacks a key it needs"),
     (SELECTOR, "`metric` is not a metric's name or a selector"),
@@ -148,6 +174,40 @@ pub const ALL: &[(&str, &str)] = &[
     ),
     (NOBODY, "nobody is told when a rule fires (warning)"),
     (
+        GROUP_NAME,
+        "a group has no name, or that of another group of the file",
+    ),
+    (
+        RECORD,
+        "a recording rule has a name or key that it cannot have",
+    ),
+    (
+        LATER_DOCUMENT,
+        "a document after the first, which Prometheus would not read (warning)",
+    ),
+    (
+        SHORT_RANGE,
+        "a rate looks back less than twice as long as its group waits between evaluations (warning)",
+    ),
+    (
+        VALUE_LABEL,
+        "a label's template asks for the value, so that each value is another alert (warning)",
+    ),
+    (NEVER, "an alert can never fire (warning)"),
+    (ALWAYS, "an alert fires whatever the samples say (warning)"),
+    (
+        SAME_RULE,
+        "a rule is written twice, in one file or in two (warning)",
+    ),
+    (
+        NO_CONDITION,
+        "an alert's expression compares nothing (warning)",
+    ),
+    (
+        UNKNOWN_METRIC,
+        "a metric that the running engine does not have (warning)",
+    ),
+    (
         NO_FOLDER,
         "the folder of rule files cannot be read; the rules that were in force run on (warning)",
     ),
@@ -167,18 +227,94 @@ pub const ALL: &[(&str, &str)] = &[
     ),
 ];
 
+/// The manual: this table, and a section for every code.
+pub const MANUAL: &str = include_str!("../../docs/PROBLEMS.md");
+
+/// What the manual says about a code: its section, without the heading.
+pub fn section(code: &str) -> Option<&'static str> {
+    let (_, rest) = MANUAL.split_once(&format!("\n## {code}: "))?;
+    let (_, body) = rest.split_once('\n')?;
+    Some(body.split("\n## ").next().unwrap_or(body).trim())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fmt::Write as _;
 
+    use super::*;
+    use crate::config::{
+        Lint, Settings, SourceFile, check_references, groups, read_rules, read_settings,
+    };
+
     #[test]
-    fn the_manual_is_this_table() {
+    fn the_manual_begins_with_this_table() {
         let mut page = String::from(
-            "# Problems\n\nEverything `ops check` can say. A code keeps its meaning for ever.\n\n| code | means |\n|---|---|\n",
+            "# Problems\n\nEverything `ops check` can say; `ops explain CODE` shows a section of this page. A code keeps its meaning for\never.\n\n| code | means |\n|---|---|\n",
         );
-        for (code, means) in super::ALL {
+        for (code, means) in ALL {
             let _ = writeln!(page, "| `{code}` | {means} |");
         }
+        let written = MANUAL.split_once("\n## ").map_or("", |(_, rest)| rest);
+        let _ = write!(page, "\n## {written}");
         expect_test::expect_file!["../../docs/PROBLEMS.md"].assert_eq(&page);
+    }
+
+    #[test]
+    fn every_code_has_a_section_in_order() {
+        let headings: Vec<&str> = MANUAL
+            .lines()
+            .filter_map(|l| l.strip_prefix("## "))
+            .collect();
+        let wanted: Vec<String> = ALL.iter().map(|(c, m)| format!("{c}: {m}")).collect();
+        assert_eq!(headings, wanted);
+    }
+
+    /// Cannot be shown by a short file.
+    const WITHOUT_EXAMPLE: [&str; 2] = [TOO_MANY, NO_FOLDER];
+
+    #[test]
+    fn every_section_says_what_it_means_shows_it_and_says_what_to_do() {
+        for (code, _) in ALL {
+            let parts: Vec<&str> = section(code).unwrap_or_default().split("```").collect();
+            let [means, example, to_do] = parts.as_slice() else {
+                panic!("{code}: not prose, example, prose");
+            };
+            assert!(
+                !means.trim().is_empty() && !to_do.trim().is_empty(),
+                "{code}"
+            );
+            if WITHOUT_EXAMPLE.contains(code) {
+                continue;
+            }
+            let text = example.strip_prefix("yaml\n").unwrap_or_default();
+            let found = codes_of(text, code.starts_with("OPS-S"));
+            assert!(found.contains(code), "{code} is not in {found:?}");
+        }
+    }
+
+    /// What is said of a file in a project that has nothing else, but for one metric.
+    fn codes_of(text: &str, settings: bool) -> Vec<&'static str> {
+        let file = SourceFile {
+            path: "example.yml".to_owned(),
+            shown: "example.yml".to_owned(),
+            text: text.to_owned(),
+        };
+        let problems = if settings {
+            read_settings(&file, &|_| Err("not there".to_owned())).1
+        } else {
+            let (rules, mut problems) = read_rules(&file);
+            problems.extend(check_references(
+                &file,
+                &rules,
+                &Settings::default(),
+                &|_| false,
+            ));
+            let mut lint = Lint::new(Some(BTreeSet::from(["county_api_ms".to_owned()])));
+            lint.learn(&file);
+            problems.extend(lint.look(&file, groups::INTERVAL));
+            problems
+        };
+        problems.iter().map(|p| p.code).collect()
     }
 }

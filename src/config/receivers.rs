@@ -27,6 +27,8 @@ pub struct Receiver {
     pub name: String,
     /// Who is told when it cannot be reached.
     pub fallback: Option<String>,
+    /// After how long without acceptance that is done.
+    pub fallback_after: Option<Duration>,
     /// Every page goes out all of these ways.
     pub ways: Vec<Way>,
 }
@@ -101,6 +103,7 @@ pub fn read(
         let mut receiver = Receiver {
             name: name.clone(),
             fallback: None,
+            fallback_after: None,
             ways: Vec::new(),
         };
         if let Some(node) = fields.take("fallback")
@@ -109,6 +112,9 @@ pub fn read(
             receiver.fallback = Some(text.to_owned());
             fallbacks.push((name.clone(), text.to_owned(), node));
         }
+        receiver.fallback_after = fields
+            .take("fallback_after")
+            .and_then(|node| report.duration_above_zero(node));
         for config in fields
             .take("email_configs")
             .map_or(&[][..], |n| report.list(n))

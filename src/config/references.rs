@@ -8,16 +8,14 @@
 )]
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use crate::config::heal::{script_of_action, script_of_rollback};
 use crate::config::notify::{Notify, parse_notify};
 use crate::config::report::{Report, near};
-use crate::config::rules::{DIALECT, rule_nodes};
+use crate::config::rules::{DIALECT, FileRules, alert_nodes};
 use crate::config::settings::Settings;
-use crate::config::yaml::{Kind, Node, documents};
+use crate::config::yaml::{Kind, Node, rule_documents};
 use crate::config::{SourceFile, codes};
-use crate::engine::policy::Rule;
 use crate::model::written::Problem;
 
 /// Checks the rules of `file` against the settings and the project folder. `exists` is asked with paths relative to the
@@ -25,16 +23,17 @@ use crate::model::written::Problem;
 /// runbooks warnings.
 pub fn check_references(
     file: &SourceFile,
-    rules: &[Arc<Rule>],
+    rules: &FileRules,
     settings: &Settings,
     exists: &dyn Fn(&str) -> bool,
 ) -> Vec<Problem> {
     let mut report = Report::new(file, DIALECT);
-    let (docs, _) = documents(&file.text);
-    let nodes: Vec<&Node> = rule_nodes(&docs).collect();
-    for (i, rule) in rules.iter().enumerate() {
+    let (docs, _) = rule_documents(&file.text);
+    let nodes: Vec<&Node> = alert_nodes(&docs);
+    let count = rules.alerting().count();
+    for (i, rule) in rules.alerting().enumerate() {
         // With a faulty rule left out, places cannot be paired; then the whole file is searched for the word.
-        let own = if nodes.len() == rules.len() {
+        let own = if nodes.len() == count {
             nodes.get(i).copied()
         } else {
             None

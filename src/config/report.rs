@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use crate::config::SourceFile;
 use crate::config::codes;
+use crate::config::place;
 use crate::config::yaml::{Fault, Key, Kind, Node};
 use crate::model::labels::{Labels, is_label_name};
 use crate::model::time::Duration;
@@ -21,6 +22,8 @@ use crate::model::written::{Problem, Severity, did_you_mean};
 pub const PROBLEMS_MAX: usize = 200;
 /// Characters of one problem's message.
 pub const MESSAGE_CHARS_MAX: usize = 400;
+/// The longest length of time: what Prometheus can count in nanoseconds.
+pub const DURATION_MAX: Duration = Duration::from_ms(i64::MAX as u64 / 1_000_000);
 
 /// Which codes a kind of file uses for the mistakes that all files share.
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +156,8 @@ impl<'a> Report<'a> {
         let message = format!("`{}` is accepted but not acted on", key.text);
         self.warn(self.dialect.later, &key.span, message, "");
     }
-    fn shape(&mut self, node: &Node, wanted: &str) {
+    /// Says that something else was expected.
+    pub fn shape(&mut self, node: &Node, wanted: &str) {
         let is = match node.kind {
             Kind::Null => "nothing",
             Kind::Scalar { .. } => "a single value",
@@ -175,23 +179,9 @@ impl<'a> Report<'a> {
             "",
         );
     }
-    /// Where byte `range` of a scalar's text stands in the file; the whole scalar if it was escaped or folded.
+    /// Where byte `range` of a scalar's text stands in the file; the whole scalar if it is an alias.
     pub fn within(&self, node: &Node, range: Range<usize>) -> Range<usize> {
-        let Kind::Scalar { text, .. } = &node.kind else {
-            return node.span.clone();
-        };
-        let Some(source) = self.file.text.get(node.span.clone()) else {
-            return node.span.clone();
-        };
-        let quote = usize::from(source.starts_with(['"', '\'']));
-        match source.get(quote..quote + text.len()) {
-            Some(inner) if inner == text => {
-                let start = node.span.start + quote;
-                let end = (start + range.end).min(node.span.end);
-                (start + range.start).min(end)..end
-            }
-            Some(_) | None => node.span.clone(),
-        }
+        place::within(&self.file.text, node, range)
     }
     /// A single value's text.
     pub fn text<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
@@ -251,9 +241,16 @@ impl<'a> Report<'a> {
             .map_err(|e: T::Err| self.error(self.dialect.value, &node.span, e.to_string(), ""))
             .ok()
     }
-    /// A length of time.
+    /// A length of time: Prometheus's grammar and bound, nothing around it.
     pub fn duration(&mut self, node: &Node) -> Option<Duration> {
-        self.parse(node)
+        let text = self.text(node)?;
+        let error = match text.parse::<Duration>() {
+            Ok(duration) if duration <= DURATION_MAX => return Some(duration),
+            Ok(_) => "this is longer than 292 years".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.error(self.dialect.value, &node.span, error, "");
+        None
     }
     /// A length of time above zero.
     pub fn duration_above_zero(&mut self, node: &Node) -> Option<Duration> {
@@ -356,7 +353,7 @@ impl<'n> Fields<'n> {
         }
         self.entries
             .iter()
-            .find(|(k, _)| k.text == name)
+            .find(|(k, n)| k.text == name && !matches!(n.kind, Kind::Null))
             .map(|(k, n)| (k, n))
     }
     /// Keys that are accepted but not acted on.

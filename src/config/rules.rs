@@ -7,14 +7,17 @@
     clippy::indexing_slicing
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::config::lint::Written;
 use crate::config::notify::{Notify, parse_notify};
 use crate::config::report::{Dialect, Fields, Report};
-use crate::config::yaml::{Kind, Node, documents};
-use crate::config::{SourceFile, codes, condition, heal};
-use crate::engine::policy::{Aggregate, Condition, Missing, Rule, RuleId, Test, WindowTest};
+use crate::config::yaml::{Kind, Node, rule_documents};
+use crate::config::{SourceFile, codes, condition, groups, heal};
+use crate::engine::policy::{
+    Aggregate, Condition, Group, GroupRule, Missing, Rule, RuleId, Test, WindowTest,
+};
 use crate::model::labels::{Labels, Selector};
 use crate::model::time::Duration;
 use crate::model::written::Problem;
@@ -31,86 +34,163 @@ pub const DIALECT: Dialect = Dialect {
     later: codes::RULE_LATER,
 };
 
-/// All rules of one file that are fine by themselves, and all problems. With an error among them, the file's last good
-/// version should run on.
-pub fn read_rules(file: &SourceFile) -> (Vec<Arc<Rule>>, Vec<Problem>) {
-    let mut report = Report::new(file, DIALECT);
-    let (docs, faults) = documents(&file.text);
-    report.faults(faults);
-    let stem = stem(&file.path);
-    let (mut rules, mut unnamed) = (Vec::new(), 0_usize);
-    let mut seen: BTreeMap<RuleId, usize> = BTreeMap::new();
-    for node in rule_nodes(&docs) {
-        let Some(mut fields) = report.fields(node, "a rule") else {
-            continue;
-        };
-        let (name, place) = name(&mut report, &mut fields, stem, &mut unnamed);
-        if refused_form(&mut report, &mut fields) {
-            continue;
-        }
-        let Some(rule) = read_rule(&mut report, fields, &file.path, name) else {
-            continue;
-        };
-        let line = file
-            .text
-            .get(..place.start)
-            .map_or(1, |t| t.matches('\n').count() + 1);
-        if let Some(first) = seen.get(&rule.id) {
-            let message = format!(
-                "a rule named `{}` with the same labels is already on line {first}",
-                rule.name
-            );
-            report.error(
-                codes::DUPLICATE_RULE,
-                &place,
-                message,
-                "give one of them another `name`, or a label",
-            );
-            continue;
-        }
-        seen.insert(rule.id.clone(), line);
-        rules.push(Arc::new(rule));
-    }
-    (rules, report.finish())
+/// What one rule file holds.
+#[derive(Clone, Debug, Default)]
+pub struct FileRules {
+    /// Rules over windows, in the order written.
+    pub rules: Vec<Arc<Rule>>,
+    /// Groups of PromQL rules, in the order written; a rule with `expr` is a group of one.
+    pub groups: Vec<Arc<Group>>,
 }
 
-/// The nodes that should be rules, in order: a document is one, or a list of them.
-pub(in crate::config) fn rule_nodes(docs: &[Node]) -> impl Iterator<Item = &Node> {
-    docs.iter().flat_map(|doc| match &doc.kind {
+impl FileRules {
+    /// The rules that tell people: those over windows, then those of groups.
+    pub fn alerting(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        let grouped = self.groups.iter().flat_map(|g| &g.rules);
+        self.rules.iter().chain(grouped.filter_map(|r| match r {
+            GroupRule::Alert(rule) => Some(rule),
+            GroupRule::Record(_) => None,
+        }))
+    }
+    /// How many rules there are, those that record among them.
+    pub fn count(&self) -> usize {
+        self.rules.len() + self.groups.iter().map(|g| g.rules.len()).sum::<usize>()
+    }
+}
+
+/// [`read_rules_every`] minute, where a group does not say how often.
+pub fn read_rules(file: &SourceFile) -> (FileRules, Vec<Problem>) {
+    read_rules_every(file, groups::INTERVAL)
+}
+
+/// All rules of one file that are fine by themselves, and all problems. With an error among them, the file's last good
+/// version should run on. `interval` is that of groups that name none.
+pub fn read_rules_every(file: &SourceFile, interval: Duration) -> (FileRules, Vec<Problem>) {
+    let mut report = Report::new(file, DIALECT);
+    let (docs, faults) = rule_documents(&file.text);
+    report.faults(faults);
+    let stem = stem(&file.path);
+    let (mut found, mut unnamed) = (FileRules::default(), 0_usize);
+    let mut seen: BTreeMap<RuleId, usize> = BTreeMap::new();
+    let mut ids = BTreeSet::new();
+    if docs.first().is_some_and(is_groups) {
+        docs.iter()
+            .skip(1)
+            .for_each(|d| later_document(&mut report, d));
+    }
+    for doc in &docs {
+        if is_groups(doc) {
+            let groups = groups::read(&mut report, doc, &file.path, interval, &mut ids);
+            found.groups.extend(groups);
+            continue;
+        }
+        if matches!(&doc.kind, Kind::Map(entries) if entries.is_empty()) {
+            continue;
+        }
+        for node in items(doc) {
+            let Some(mut fields) = report.fields(node, "a rule") else {
+                continue;
+            };
+            let (name, place) = name(&mut report, &mut fields, stem, &mut unnamed);
+            let line = file
+                .text
+                .get(..place.start)
+                .map_or(1, |t| t.matches('\n').count() + 1);
+            if fields.take("expr").is_some() {
+                let Some((id, mut group)) = groups::single(&mut report, fields, &file.path, name)
+                else {
+                    continue;
+                };
+                if is_new(&mut report, &mut seen, &id, &group.name, &place, line) {
+                    let first = group.id.clone();
+                    let mut number = 1;
+                    while !ids.insert(group.id.clone()) {
+                        number += 1;
+                        group.id = format!("{first}#{number}");
+                    }
+                    found.groups.push(Arc::new(group));
+                }
+                continue;
+            }
+            let Some(rule) = read_rule(&mut report, fields, &file.path, name) else {
+                continue;
+            };
+            if is_new(&mut report, &mut seen, &rule.id, &rule.name, &place, line) {
+                found.rules.push(Arc::new(rule));
+            }
+        }
+    }
+    (found, report.finish())
+}
+
+/// Prometheus reads one document of a file. Here all are read; somebody who moves a file should know.
+fn later_document(report: &mut Report<'_>, doc: &Node) {
+    let span = doc.span.start..doc.span.start;
+    let message =
+        "Prometheus would not read this document: it is not the first of a file with `groups`";
+    let hint = "it is read here; for both, put its groups below the first `groups:`";
+    report.warn(codes::LATER_DOCUMENT, &span, message, hint);
+}
+
+/// Whether no rule before has the same identity; else that is a problem.
+fn is_new(
+    report: &mut Report<'_>,
+    seen: &mut BTreeMap<RuleId, usize>,
+    id: &RuleId,
+    name: &str,
+    place: &std::ops::Range<usize>,
+    line: usize,
+) -> bool {
+    let Some(first) = seen.get(id) else {
+        seen.insert(id.clone(), line);
+        return true;
+    };
+    let message = format!("a rule named `{name}` with the same labels is already on line {first}");
+    let hint = "give one of them another `name`, or a label";
+    report.error(codes::DUPLICATE_RULE, place, message, hint);
+    false
+}
+
+/// Whether a document is a Prometheus rule file.
+fn is_groups(doc: &Node) -> bool {
+    groups::value(doc, "groups").is_some()
+}
+
+/// The rules of a file as they are written, in order.
+pub(in crate::config) fn each_rule(docs: &[Node]) -> impl Iterator<Item = Written<'_>> {
+    docs.iter().flat_map(|doc| {
+        let own = if is_groups(doc) { &[] } else { items(doc) };
+        let own = own.iter().map(|node| Written { node, group: None });
+        groups::rule_nodes(doc)
+            .map(|(group, node)| Written {
+                node,
+                group: Some(group),
+            })
+            .chain(own)
+    })
+}
+
+/// The nodes of alerting rules, in the order of [`FileRules::alerting`].
+pub(in crate::config) fn alert_nodes(docs: &[Node]) -> Vec<&Node> {
+    let is_window = |r: &Written<'_>| r.group.is_none() && groups::value(r.node, "expr").is_none();
+    let alerts =
+        each_rule(docs).filter(|r| r.group.is_none() || groups::value(r.node, "alert").is_some());
+    let (mut windows, grouped): (Vec<_>, Vec<_>) = alerts.partition(is_window);
+    windows.extend(grouped);
+    windows.iter().map(|r| r.node).collect()
+}
+
+/// A document is one rule, or a list of them.
+fn items(doc: &Node) -> &[Node] {
+    match &doc.kind {
         Kind::Seq(items) => items.as_slice(),
         Kind::Null | Kind::Scalar { .. } | Kind::Map(_) => std::slice::from_ref(doc),
-    })
+    }
 }
 
 fn stem(path: &str) -> &str {
     let file = path.rsplit('/').next().unwrap_or(path);
     file.rsplit_once('.').map_or(file, |(stem, _)| stem)
-}
-
-/// Whether the rule is of a form that cannot be read yet; then its other keys are not looked at.
-fn refused_form(report: &mut Report<'_>, fields: &mut Fields<'_>) -> bool {
-    if let Some((key, _)) = fields.take_entry("groups") {
-        let hint =
-            "write each rule as a document or list item with `metric`, `window` and `threshold`";
-        report.error(
-            codes::GROUPS,
-            &key.span,
-            "rule groups are not supported yet",
-            hint,
-        );
-        return true;
-    }
-    if let Some((key, _)) = fields.take_entry("expr") {
-        let hint = "use `metric`, `window` and `threshold` (or `when`) instead";
-        report.error(
-            codes::EXPR,
-            &key.span,
-            "PromQL expressions are not supported yet",
-            hint,
-        );
-        return true;
-    }
-    false
 }
 
 fn name(
@@ -291,7 +371,7 @@ fn read_condition(
     }
 }
 
-fn static_labels(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Labels {
+pub(in crate::config) fn static_labels(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Labels {
     let Some((key, node)) = fields.take_entry("labels") else {
         return Labels::new();
     };
@@ -307,7 +387,10 @@ fn static_labels(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Labels {
     labels
 }
 
-fn runbook(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Option<String> {
+pub(in crate::config) fn runbook(
+    report: &mut Report<'_>,
+    fields: &mut Fields<'_>,
+) -> Option<String> {
     let node = fields.take("runbook")?;
     let text = report.text(node)?;
     let url = text.starts_with("https://") || text.starts_with("http://");
@@ -324,7 +407,7 @@ fn runbook(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn notify(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Vec<String> {
+pub(in crate::config) fn notify(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Vec<String> {
     let Some(node) = fields.take("notify") else {
         return Vec::new();
     };

@@ -72,7 +72,6 @@ impl Default for ScrapeDefaults {
 
 /// Prometheus's global keys that nothing acts on.
 const GLOBAL_LATER: &[&str] = &[
-    "evaluation_interval",
     "rule_query_offset",
     "external_labels",
     "query_log_file",

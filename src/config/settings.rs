@@ -52,6 +52,8 @@ pub struct Settings {
     pub tick: Option<Duration>,
     /// How long samples are kept.
     pub retention: Option<Duration>,
+    /// How often a group of rules is evaluated that does not say.
+    pub evaluation_interval: Option<Duration>,
     /// How often an image of the windows is written: the most that a restart replays.
     pub snapshot_interval: Option<Duration>,
     /// When a sample counts as received.
@@ -174,6 +176,8 @@ fn top(
     {
         smtp::read(report, &mut global, secrets, &mut settings.smtp);
         scraping = scrape::read_defaults(report, &mut global);
+        let every = global.take("evaluation_interval");
+        settings.evaluation_interval = every.and_then(|n| report.duration_above_zero(n));
         global.finish(report);
     }
     if let Some(node) = fields.take("scrape_configs") {

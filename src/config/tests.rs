@@ -3,7 +3,33 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::groups::tests::GROUPS;
 use crate::config::rules::tests::{FULL, MANUAL};
+
+/// Every style of scalar, aliases, merges, several documents, and what the linter looks for.
+const ODD: &str = r#"x: &d {for: 5m, labels: {a: "{{ $value }}", <<: {b: c}}}
+groups:
+- name: &n a
+  limit: 0x1_0
+  rules:
+  - &r
+    alert: 'it''s'
+    expr: >-
+      count(up)
+        == 0 and rate(a[1s]) > bool 1
+
+  - <<: [*r, *d]
+    expr: "sum(rate(up[1m]\
+      )) \u00e9"
+    annotations:
+      t: |2
+          {{ $labels.é }}
+- name: *n
+---
+- {name: n, expr: a / b}
+- metric: up
+  threshold: 1
+"#;
 
 /// Reads anything as both kinds of file and renders what is found.
 fn survives(text: &str) {
@@ -21,6 +47,11 @@ fn survives(text: &str) {
         let _ = problem.render(text);
     }
     let _ = check_references(&source, &rules, &Settings::default(), &|_| false);
+    let mut lint = Lint::new(Some(["up".to_owned()].into()));
+    lint.learn(&source);
+    for problem in lint.look(&source, groups::INTERVAL) {
+        let _ = problem.render(text);
+    }
 }
 
 proptest! {
@@ -38,7 +69,7 @@ proptest! {
 
     #[test]
     fn no_edit_of_a_rule_can_break_it(at in 0_usize..1000, cut in 0_usize..12, put in r#"[ \n:{}\[\]&*'"<>$()!é0-9a-z\-]{0,6}"#) {
-        for base in [MANUAL, FULL] {
+        for base in [MANUAL, FULL, GROUPS, ODD] {
             let chars: Vec<char> = base.chars().collect();
             let at = at % chars.len();
             let end = (at + cut).min(chars.len());

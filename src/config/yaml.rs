@@ -18,10 +18,14 @@ use crate::config::codes;
 
 /// Bytes a file may have.
 pub const BYTES_MAX: usize = 1 << 20;
-/// How deep mappings and lists may nest.
+/// How deep mappings and lists may nest, also through aliases: nodes are walked on the stack.
 pub const DEPTH_MAX: usize = 48;
 /// Nodes a file may have, aliases counted as what they stand for.
 pub const NODES_MAX: usize = 100_000;
+/// Bytes a rule file may have; generated ones are large.
+pub const RULE_BYTES_MAX: usize = 8 << 20;
+/// Nodes a rule file may have.
+pub const RULE_NODES_MAX: usize = 1_000_000;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -35,7 +39,7 @@ pub struct Node {
 /// What a node is.
 #[derive(Clone, Debug)]
 pub enum Kind {
-    /// Nothing was written; only whole documents and list items of a faulty file are.
+    /// Nothing was written; only in rule groups, where it stands for what is left out.
     Null,
     /// A word, number or text.
     Scalar {
@@ -43,10 +47,12 @@ pub enum Kind {
         text: String,
         /// Written without quotes.
         plain: bool,
+        /// Written as lines below `|` or `>`; its place begins with the first of them.
+        block: bool,
     },
     /// A list.
     Seq(Vec<Node>),
-    /// A mapping in the order written, no key twice, no empty value.
+    /// A mapping in the order written, no key twice; empty values only in rule groups.
     Map(Vec<(Key, Node)>),
 }
 
@@ -55,6 +61,8 @@ pub enum Kind {
 pub struct Key {
     /// The word.
     pub text: String,
+    /// Written without quotes.
+    pub plain: bool,
     /// Where it stands.
     pub span: Range<usize>,
 }
@@ -89,10 +97,23 @@ impl Fault {
 
 /// The documents of a text, without empty ones. After a syntax error, those before it.
 pub fn documents(text: &str) -> (Vec<Node>, Vec<Fault>) {
-    let mut build = Builder::default();
-    if text.len() > BYTES_MAX {
+    read(text, BYTES_MAX, NODES_MAX, false)
+}
+
+/// The documents of a rule file. In those that hold `groups`, empty values stand, as in Prometheus.
+pub fn rule_documents(text: &str) -> (Vec<Node>, Vec<Fault>) {
+    read(text, RULE_BYTES_MAX, RULE_NODES_MAX, true)
+}
+
+fn read(text: &str, bytes_max: usize, nodes_max: usize, rules: bool) -> (Vec<Node>, Vec<Fault>) {
+    let mut build = Builder {
+        nodes_max,
+        rules,
+        ..Builder::default()
+    };
+    if text.len() > bytes_max {
         let message = format!(
-            "this file has {} bytes, at most {BYTES_MAX} are read",
+            "this file has {} bytes, at most {bytes_max} are read",
             text.len()
         );
         build
@@ -144,9 +165,21 @@ fn syntax(error: &ScanError, text: &str) -> Fault {
 struct Open {
     span: Range<usize>,
     anchor: usize,
-    size: usize,
+    weight: Weight,
     kind: OpenKind,
 }
+
+/// What an alias costs each time.
+#[derive(Clone, Copy)]
+struct Weight {
+    /// Nodes.
+    size: usize,
+    /// Mappings and lists in each other.
+    depth: usize,
+}
+
+/// Of a single value.
+const SCALAR: Weight = Weight { size: 1, depth: 0 };
 
 enum OpenKind {
     Seq(Vec<Node>),
@@ -163,38 +196,51 @@ struct Builder {
     documents: Vec<Node>,
     faults: Vec<Fault>,
     open: Vec<Open>,
-    anchors: BTreeMap<usize, (Node, usize)>,
+    anchors: BTreeMap<usize, (Node, Weight)>,
     nodes: usize,
+    nodes_max: usize,
+    /// Whether `groups` documents are read as Prometheus reads them.
+    rules: bool,
+    /// Faults before this document.
+    faults_before: usize,
 }
 
 impl Builder {
     fn event(&mut self, event: Event<'_>, span: &Range<usize>) -> Result<(), Fault> {
         match event {
-            Event::DocumentStart(..) => self.anchors.clear(),
+            Event::DocumentStart(..) => {
+                self.anchors.clear();
+                self.faults_before = self.faults.len();
+            }
             Event::Alias(id) => {
-                let Some((node, size)) = self.anchors.get(&id).cloned() else {
+                let Some((node, weight)) = self.anchors.get(&id).cloned() else {
                     let message = "this alias stands for something that contains it";
                     return Err(Fault::new(codes::SYNTAX, span.clone(), message));
                 };
-                self.count(size, span)?;
+                self.count(weight.size, span)?;
+                self.nest(weight.depth, span)?;
                 self.place(
                     Node {
                         span: span.clone(),
                         kind: node.kind,
                     },
                     0,
-                    size,
+                    weight,
                 );
             }
-            Event::Scalar(text, style, anchor, _) => {
+            Event::Scalar(text, style, anchor, tag) => {
                 self.count(1, span)?;
                 let plain = style == ScalarStyle::Plain;
-                let kind = if plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
+                let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                // `!!str ~` is a text.
+                let bare = plain && tag.is_none();
+                let kind = if bare && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
                     Kind::Null
                 } else {
                     Kind::Scalar {
                         text: text.into_owned(),
                         plain,
+                        block,
                     }
                 };
                 self.place(
@@ -203,7 +249,7 @@ impl Builder {
                         kind,
                     },
                     anchor,
-                    1,
+                    SCALAR,
                 );
             }
             Event::SequenceStart(_, anchor, _) => {
@@ -229,27 +275,33 @@ impl Builder {
 
     fn count(&mut self, n: usize, span: &Range<usize>) -> Result<(), Fault> {
         self.nodes = self.nodes.saturating_add(n);
-        if self.nodes <= NODES_MAX {
+        if self.nodes <= self.nodes_max {
             return Ok(());
         }
-        let message = format!("this file grows beyond {NODES_MAX} values");
+        let message = format!("this file grows beyond {} values", self.nodes_max);
         Err(Fault::new(codes::TOO_MUCH, span.clone(), message)
             .hint("use fewer aliases (`*name`), or split the file"))
     }
 
     fn begin(&mut self, span: &Range<usize>, anchor: usize, kind: OpenKind) -> Result<(), Fault> {
         self.count(1, span)?;
-        if self.open.len() >= DEPTH_MAX {
-            let message = format!("this is nested deeper than {DEPTH_MAX} levels");
-            return Err(Fault::new(codes::TOO_MUCH, span.clone(), message));
-        }
+        self.nest(1, span)?;
         self.open.push(Open {
             span: span.clone(),
             anchor,
-            size: 1,
+            weight: Weight { size: 1, depth: 1 },
             kind,
         });
         Ok(())
+    }
+
+    /// Whether what is `depth` deep may stand here.
+    fn nest(&self, depth: usize, span: &Range<usize>) -> Result<(), Fault> {
+        if self.open.len() + depth <= DEPTH_MAX {
+            return Ok(());
+        }
+        let message = format!("this is nested deeper than {DEPTH_MAX} levels");
+        Err(Fault::new(codes::TOO_MUCH, span.clone(), message))
     }
 
     fn end(&mut self, span: &Range<usize>) {
@@ -271,44 +323,45 @@ impl Builder {
             span.end
         };
         let whole = open.span.start..end.max(open.span.start);
-        self.place(Node { span: whole, kind }, open.anchor, open.size);
+        self.place(Node { span: whole, kind }, open.anchor, open.weight);
     }
 
-    fn place(&mut self, node: Node, anchor: usize, size: usize) {
+    fn place(&mut self, node: Node, anchor: usize, weight: Weight) {
         if anchor != 0 {
-            self.anchors.insert(anchor, (node.clone(), size));
+            self.anchors.insert(anchor, (node.clone(), weight));
         }
-        let faults = &mut self.faults;
         let Some(parent) = self.open.last_mut() else {
             if !matches!(node.kind, Kind::Null) {
+                let node = self.finished(node);
                 self.documents.push(node);
             }
             return;
         };
-        parent.size = parent.size.saturating_add(size);
+        let faults = &mut self.faults;
+        parent.weight.size = parent.weight.size.saturating_add(weight.size);
+        parent.weight.depth = parent.weight.depth.max(weight.depth + 1);
         match &mut parent.kind {
             OpenKind::Seq(items) => {
                 if matches!(node.kind, Kind::Null) {
                     let message = "this list item is empty";
                     faults.push(
-                        Fault::new(codes::EMPTY_VALUE, node.span, message)
+                        Fault::new(codes::EMPTY_VALUE, node.span.clone(), message)
                             .hint("write a value, or remove the item"),
                     );
-                } else {
-                    items.push(node);
                 }
+                items.push(node);
             }
             OpenKind::Map { entries, seen, key } => match key.take() {
                 None => *key = Some(as_key(node, faults)),
                 Some(None) => {}
-                Some(Some(name)) if matches!(node.kind, Kind::Null) => {
-                    let message = format!("`{}` has no value", name.text);
-                    faults.push(
-                        Fault::new(codes::EMPTY_VALUE, name.span, message)
-                            .hint("write a value, or remove the key"),
-                    );
-                }
                 Some(Some(name)) => {
+                    if matches!(node.kind, Kind::Null) {
+                        let message = format!("`{}` has no value", name.text);
+                        faults.push(
+                            Fault::new(codes::EMPTY_VALUE, name.span.clone(), message)
+                                .hint("write a value, or remove the key"),
+                        );
+                    }
                     if seen.insert(name.text.clone()) {
                         entries.push((name, node));
                     } else {
@@ -324,13 +377,95 @@ impl Builder {
     }
 }
 
+impl Builder {
+    /// A whole document: with its empty values where they mean something, else without.
+    fn finished(&mut self, mut node: Node) -> Node {
+        let groups = match &node.kind {
+            Kind::Map(entries) => self.rules && entries.iter().any(|(k, _)| k.text == "groups"),
+            Kind::Null | Kind::Scalar { .. } | Kind::Seq(_) => false,
+        };
+        if groups {
+            let mut place = 0;
+            let before = self.faults_before;
+            self.faults.retain(|f| {
+                place += 1;
+                place <= before || f.code != codes::EMPTY_VALUE
+            });
+        } else {
+            strip(&mut node);
+        }
+        merge(&mut node, &mut self.faults);
+        node
+    }
+}
+
+/// Takes out what is empty. Depth is bounded by [`DEPTH_MAX`] and aliases.
+fn strip(node: &mut Node) {
+    match &mut node.kind {
+        Kind::Null | Kind::Scalar { .. } => {}
+        Kind::Seq(items) => {
+            items.retain(|n| !matches!(n.kind, Kind::Null));
+            items.iter_mut().for_each(strip);
+        }
+        Kind::Map(entries) => {
+            entries.retain(|(_, n)| !matches!(n.kind, Kind::Null));
+            entries.iter_mut().for_each(|(_, n)| strip(n));
+        }
+    }
+}
+
+/// Replaces `<<: *other` by what the other mapping holds; what is written beside it wins, then what comes first.
+fn merge(node: &mut Node, faults: &mut Vec<Fault>) {
+    let entries = match &mut node.kind {
+        Kind::Null | Kind::Scalar { .. } => return,
+        Kind::Seq(items) => return items.iter_mut().for_each(|n| merge(n, faults)),
+        Kind::Map(entries) => entries,
+    };
+    entries.iter_mut().for_each(|(_, n)| merge(n, faults));
+    let Some(at) = entries.iter().position(|(k, _)| k.plain && k.text == "<<") else {
+        return;
+    };
+    let (key, other) = entries.remove(at);
+    let others = match other.kind {
+        Kind::Seq(items) => items,
+        kind => vec![Node {
+            span: other.span,
+            kind,
+        }],
+    };
+    for other in others {
+        let Kind::Map(more) = other.kind else {
+            let message = "`<<` takes in a mapping, or a list of mappings";
+            faults
+                .push(Fault::new(codes::SYNTAX, key.span.clone(), message).hint(
+                    "an example: `<<: *defaults`, where `&defaults` stands before a mapping",
+                ));
+            continue;
+        };
+        for (key, value) in more {
+            if !entries.iter().any(|(k, _)| k.text == key.text) {
+                entries.push((key, value));
+            }
+        }
+    }
+}
+
 fn as_key(node: Node, faults: &mut Vec<Fault>) -> Option<Key> {
     match node.kind {
-        Kind::Scalar { text, .. } => Some(Key {
+        Kind::Scalar { text, plain, .. } => Some(Key {
             text,
+            plain,
             span: node.span,
         }),
-        Kind::Null | Kind::Seq(_) | Kind::Map(_) => {
+        Kind::Null => {
+            faults.push(Fault::new(
+                codes::EMPTY_VALUE,
+                node.span,
+                "this value has no key",
+            ));
+            None
+        }
+        Kind::Seq(_) | Kind::Map(_) => {
             faults.push(Fault::new(
                 codes::KEY_SHAPE,
                 node.span,
@@ -374,6 +509,48 @@ mod tests {
             [codes::TOO_MUCH]
         );
         assert_eq!(codes_of(""), [""; 0]);
+    }
+
+    #[test]
+    fn a_merge_key_fills_in_what_is_not_written() {
+        let (docs, faults) =
+            documents("a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {<<: [*a, {x: 5, z: 4}]}\n");
+        assert!(faults.is_empty(), "{faults:?}");
+        let Kind::Map(entries) = &docs[0].kind else {
+            panic!()
+        };
+        let shown = |node: &Node| match &node.kind {
+            Kind::Map(entries) => entries
+                .iter()
+                .map(|(k, n)| match &n.kind {
+                    Kind::Scalar { text, .. } => format!("{}{text}", k.text),
+                    _ => panic!(),
+                })
+                .collect::<Vec<_>>()
+                .join(" "),
+            _ => panic!(),
+        };
+        assert_eq!(shown(&entries[1].1), "y3 x1");
+        assert_eq!(shown(&entries[2].1), "x1 y2 z4");
+        assert_eq!(codes_of("a: {<<: x}\n"), [codes::SYNTAX]);
+        assert_eq!(codes_of("a: {'<<': x}\n"), [""; 0]);
+    }
+
+    /// Each alias is shallow where it stands; what they stand for is thousands deep, and would be walked on the stack.
+    #[test]
+    fn aliases_cannot_nest_without_bound() {
+        let mut chain = String::from("a0: &a0 1\n");
+        for i in 1..200 {
+            let (open, close) = ("[".repeat(44), "]".repeat(44));
+            chain += &format!("a{i}: &a{i} {open}*a{}{close}\n", i - 1);
+        }
+        for text in [chain.clone(), format!("groups: []\n{chain}")] {
+            for (docs, faults) in [documents(&text), rule_documents(&text)] {
+                assert_eq!(faults.len(), 1, "{faults:?}");
+                assert!(faults[0].message.contains("nested") && docs.is_empty());
+            }
+        }
+        assert_eq!(codes_of("a: &a [[1]]\nb: [[*a]]\n"), [""; 0]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::Engine;
 use crate::engine::event::{About, AlertKey, Cause, Event};
 use crate::engine::group::alert_labels;
+use crate::engine::own::Own;
 use crate::engine::policy::{Missing, Rule, RuleId, Test};
 use crate::engine::rule::Judged;
 use crate::engine::series::Series;
@@ -95,7 +96,7 @@ impl Engine {
             let Judged::Bad(value) = judged else {
                 return false;
             };
-            let labels = alert_labels(rule, series_labels, value);
+            let labels = alert_labels(rule, series_labels, value, self.now);
             self.emit(Event::AlertBegan {
                 key: key.clone(),
                 labels: labels.clone(),
@@ -184,7 +185,7 @@ impl Engine {
         let annotations = rule
             .annotations
             .iter()
-            .map(|(n, t)| (n, template::expand(t, labels, value)))
+            .map(|(n, t)| (n, template::expand(t, labels, value, self.now)))
             .collect();
         self.emit(Event::AlertFired {
             key,
@@ -204,14 +205,17 @@ impl Engine {
                 known.insert(name, series.key());
             }
         }
+        let own = self.own_alerts();
         let mut edges = Vec::new();
-        for (key, alert) in &self.state.alerts {
+        for (key, alert) in self.state.alerts.iter().filter(|(k, _)| !own.contains(k)) {
             let rule = self.book.rule(&key.rule);
+            // Alerts of an expression are named by labels alone, those of windows by their series.
+            let by_labels = key.series.starts_with('{');
             let test = match rule.map(|r| &r.test) {
                 // Its next evaluation says what is to be thought of it.
-                Some(Test::Expr(_)) => continue,
-                Some(Test::Window(test)) => Some(test),
-                None => None,
+                Some(Test::Expr(_)) if by_labels => continue,
+                Some(Test::Window(test)) if !by_labels => Some(test),
+                Some(Test::Expr(_) | Test::Window(_)) | None => None,
             };
             let cause = match (rule.zip(test), known.get(&key.series)) {
                 (None, _) => Cause::RuleRemoved,
@@ -282,15 +286,15 @@ impl Engine {
             if self.state.open.contains_key(&id) {
                 continue;
             }
-            let Some(rule) = self.book.rule(&id) else {
-                continue;
+            let default = self
+                .policy
+                .as_ref()
+                .and_then(|p| p.default_receiver.as_deref());
+            let about = match (Own::of(&id), self.book.rule(&id)) {
+                (Some(own), _) => own.about(default),
+                (None, Some(rule)) => about(rule, default),
+                (None, None) => continue,
             };
-            let about = about(
-                rule,
-                self.policy
-                    .as_ref()
-                    .and_then(|p| p.default_receiver.as_deref()),
-            );
             let number = self.state.incident_last + 1;
             self.emit(Event::IncidentOpened {
                 id: number,

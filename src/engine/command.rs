@@ -90,11 +90,14 @@ impl Engine {
             return;
         }
         match command {
-            Command::Ack { incident, by, note } => self.emit(Event::IncidentAcked {
-                id: incident,
-                by,
-                note,
-            }),
+            Command::Ack { incident, by, note } => {
+                self.emit(Event::IncidentAcked {
+                    id: incident,
+                    by,
+                    note,
+                });
+                self.close_if_past(incident);
+            }
             Command::Silence {
                 matchers,
                 lasts,

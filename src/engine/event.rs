@@ -9,8 +9,11 @@
     clippy::indexing_slicing
 )]
 
+mod parts;
+
 use serde::{Deserialize, Serialize};
 
+use crate::engine::own::Own;
 use crate::engine::policy::RuleId;
 use crate::model::labels::{Labels, Matcher};
 use crate::model::page::{Page, Verdict};
@@ -44,6 +47,10 @@ pub enum Cause {
     SeriesMissing,
     /// The rule was removed.
     RuleRemoved,
+    /// It was about the past, and someone has seen it.
+    Acknowledged,
+    /// It was about the past, and what it was about is not kept any more.
+    Gone,
 }
 
 /// How a heal step ended.
@@ -303,6 +310,21 @@ pub enum Event {
         to: Timestamp,
         why: String,
     },
+    /// A step of the wall clock has lasted and is followed: so far is it ahead of the engine's time.
+    ClockFollowed {
+        ahead_ms: i64,
+    },
+    /// Something is wrong with ourselves.
+    OwnBegan {
+        what: Own,
+        about: String,
+        text: String,
+    },
+    /// It no longer is.
+    OwnEnded {
+        what: Own,
+        about: String,
+    },
 }
 
 /// What an incident keeps of its rule, so that it can be closed when the rule is gone.
@@ -322,4 +344,74 @@ pub struct About {
     pub notify: Vec<String>,
     /// No repeat for this long.
     pub silence_window: Option<Duration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records of earlier versions must read for ever: only ever add lines here.
+    #[test]
+    fn the_record_format_stays() {
+        let entry = Entry {
+            at: Timestamp::from_ms(1_000),
+            events: vec![
+                Event::AlertCalmed {
+                    key: Own::TicksLate.key(""),
+                },
+                Event::OwnBegan {
+                    what: Own::LogDamaged,
+                    about: "samples/1.seg@64".to_owned(),
+                    text: "lost".to_owned(),
+                },
+                Event::OwnEnded {
+                    what: Own::RuleFileBroken,
+                    about: "a.yml".to_owned(),
+                },
+                Event::ClockFollowed {
+                    ahead_ms: -3_600_000,
+                },
+                Event::IncidentClosed {
+                    id: 1,
+                    cause: Cause::Acknowledged,
+                },
+            ],
+        };
+        let json = serde_json::to_string_pretty(&entry).unwrap();
+        expect_test::expect![[r#"
+            {
+              "at": 1000,
+              "events": [
+                {
+                  "type": "alert_calmed",
+                  "key": {
+                    "rule": "ops/ops_ticks_late",
+                    "series": "ops_ticks_late"
+                  }
+                },
+                {
+                  "type": "own_began",
+                  "what": "log_damaged",
+                  "about": "samples/1.seg@64",
+                  "text": "lost"
+                },
+                {
+                  "type": "own_ended",
+                  "what": "rule_file_broken",
+                  "about": "a.yml"
+                },
+                {
+                  "type": "clock_followed",
+                  "ahead_ms": -3600000
+                },
+                {
+                  "type": "incident_closed",
+                  "id": 1,
+                  "cause": "acknowledged"
+                }
+              ]
+            }"#]]
+        .assert_eq(&json);
+        assert_eq!(serde_json::from_str::<Entry>(&json).unwrap(), entry);
+    }
 }

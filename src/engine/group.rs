@@ -71,7 +71,7 @@ struct Resolved {
 }
 
 impl GroupRun {
-    /// The groups of a new policy. A group of the same name goes on at its slot, a rule of it with the same text keeps
+    /// The groups of a new policy. A group of the same name and interval goes on at its slot, a rule of it with the same text keeps
     /// what was worked out for it.
     pub fn carry_over(groups: &[Arc<Group>], before: Vec<GroupRun>) -> Vec<GroupRun> {
         let mut before: BTreeMap<String, GroupRun> = before
@@ -80,7 +80,8 @@ impl GroupRun {
             .collect();
         let next = groups.iter().map(|group| {
             let old = before.remove(&group.id);
-            let slot = old.as_ref().and_then(|o| o.slot);
+            let slots = old.as_ref().filter(|o| o.group.interval == group.interval);
+            let slot = slots.and_then(|o| o.slot);
             let mut kept: Vec<(GroupRule, RuleRun)> = old
                 .map(|o| o.group.rules.iter().cloned().zip(o.rules).collect())
                 .unwrap_or_default();
@@ -97,19 +98,25 @@ impl GroupRun {
         next.collect()
     }
 
-    /// The slot that is due: the last one, unless it was evaluated.
-    fn due(&self, now: Timestamp) -> Option<Timestamp> {
+    /// The slot that is due: the last one, unless it was evaluated. Of one before the last tick before the start it is taken that it was, as
+    /// late samples could make its second evaluation another one.
+    fn due(&mut self, now: Timestamp, tick: Duration) -> Option<Timestamp> {
         let interval = self.group.interval;
-        let slot = if interval.is_zero() {
-            now
-        } else {
-            // Groups of one interval are spread over it, each always at the same place.
-            let place = Duration::from_ms(
-                xxh3_64(self.group.id.as_bytes()) % interval.ms() / 1_000 * 1_000,
-            );
-            (now - place).aligned(interval) + place
+        if interval.is_zero() {
+            self.slot = Some(now);
+            return self.slot;
+        }
+        // Groups of one interval are spread over it, each always at the same place, which is a tick.
+        let tick_ms = tick.ms().max(1);
+        let place = xxh3_64(self.group.id.as_bytes()) % interval.ms() / tick_ms * tick_ms;
+        let place = Duration::from_ms(place);
+        let slot = (now - place).aligned(interval) + place;
+        let due = match self.slot {
+            Some(last) => slot > last,
+            None => now.since(slot) < tick,
         };
-        self.slot.is_none_or(|last| slot > last).then_some(slot)
+        self.slot = Some(slot);
+        due.then_some(slot)
     }
 }
 
@@ -154,13 +161,12 @@ impl Engine {
     pub(super) fn evaluate_groups(&mut self) {
         let mut book = std::mem::take(&mut self.book);
         for at in 0..book.groups.len() {
-            let Some(slot) = book.groups.get(at).and_then(|g| g.due(self.now)) else {
-                continue;
-            };
-            let Some((group, mut rules)) = book.groups.get_mut(at).map(|g| {
-                g.slot = Some(slot);
-                (g.group.clone(), std::mem::take(&mut g.rules))
-            }) else {
+            let (now, tick) = (self.now, self.every);
+            let taken = book.groups.get_mut(at).and_then(|g| {
+                let slot = g.due(now, tick)?;
+                Some((slot, g.group.clone(), std::mem::take(&mut g.rules)))
+            });
+            let Some((slot, group, mut rules)) = taken else {
                 continue;
             };
             for (place, (rule, run)) in group.rules.iter().zip(&mut rules).enumerate() {
@@ -378,8 +384,8 @@ impl Engine {
             .unwrap_or_default()
     }
 
-    /// Incidents whose rule has another expression now: alerts about which it says nothing any more are over. Nothing
-    /// would end them later. Those without data stay: of them nothing is known.
+    /// Incidents whose rule has another expression now: alerts about which it says nothing any more are over, as nothing
+    /// would end them later. Those without data stay, unless the new expression's alerts have other labels altogether.
     pub(super) fn end_edited(&mut self, book: &mut Book) {
         let edited: Vec<(Arc<Rule>, (usize, usize))> = self
             .state
@@ -410,11 +416,30 @@ impl Engine {
             let Ok(known) = self.elements(&mut run.known, &expr, self.now) else {
                 continue;
             };
-            for (key, _) in self.active(&rule, |series| !known.contains_key(series)) {
-                let lost = |a: &Alert| a.lost_since.is_some() || !a.is_firing();
-                if self.state.alerts.get(&key).is_none_or(lost) {
-                    continue;
-                }
+            // Label names of what an alert of the rule is about.
+            let names = |labels: &Labels| -> Vec<String> {
+                let own = |n: &str| n != "alertname" && rule.labels.get(n).is_empty();
+                let names = labels.iter().map(|(n, _)| n).filter(|n| own(n));
+                names.map(str::to_owned).collect()
+            };
+            let forms: BTreeSet<Vec<String>> = known.values().map(|(l, _)| names(l)).collect();
+            let ends = |series: &str, alert: &Alert| {
+                let may_come_back = alert.lost_since.is_some()
+                    && (forms.is_empty() || forms.contains(&names(&alert.labels)));
+                alert.is_firing() && !known.contains_key(series) && !may_come_back
+            };
+            let over: Vec<AlertKey> = self
+                .active(&rule, |_| true)
+                .into_iter()
+                .filter(|(key, _)| {
+                    self.state
+                        .alerts
+                        .get(key)
+                        .is_some_and(|a| ends(&key.series, a))
+                })
+                .map(|(key, _)| key)
+                .collect();
+            for key in over {
                 self.emit(Event::AlertResolved {
                     key,
                     cause: Cause::RuleRemoved,
@@ -449,7 +474,7 @@ impl Engine {
         }
         let mut seen = BTreeSet::new();
         for (labels, value) in found.values() {
-            if !seen.insert(alert_labels(rule, labels, *value)) {
+            if !seen.insert(alert_labels(rule, labels, *value, self.now)) {
                 return Err(
                     "vector contains metrics with the same labelset after applying alert labels"
                         .to_owned(),
@@ -478,10 +503,10 @@ fn alert_key(rule: &Rule, series: &str) -> AlertKey {
 }
 
 /// The labels of an alert: those of what it is about, the rule's own, and its name.
-pub(super) fn alert_labels(rule: &Rule, about: &Labels, value: f64) -> Labels {
+pub(super) fn alert_labels(rule: &Rule, about: &Labels, value: f64, now: Timestamp) -> Labels {
     let mut labels = about.clone();
     for (name, text) in rule.labels.iter() {
-        labels.set(name, template::expand(text, about, value));
+        labels.set(name, template::expand(text, about, value, now));
     }
     labels.set("alertname", &rule.name);
     labels
@@ -502,5 +527,10 @@ impl Book {
 
 /// The settings under which rules are evaluated.
 pub(super) fn settings() -> Settings {
-    Settings::default()
+    // As a Prometheus without experimental features: names go where a function drops them.
+    Settings {
+        delayed_name_removal: false,
+        start_timestamps: false,
+        ..Settings::default()
+    }
 }

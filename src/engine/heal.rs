@@ -7,6 +7,8 @@
     clippy::indexing_slicing
 )]
 
+mod words;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,38 +21,7 @@ use crate::engine::{Effect, Engine};
 use crate::model::page::PageKind;
 use crate::model::time::{Duration, Timestamp};
 
-impl Outcome {
-    /// As people read it.
-    pub fn words(self) -> &'static str {
-        match self {
-            Outcome::Healed => "healed",
-            Outcome::NoEffect => "no effect",
-            Outcome::Worse => "worse than before",
-            Outcome::Failed => "failed",
-            Outcome::TimedOut => "timed out",
-            Outcome::Unverifiable => "not verifiable: no fresh data",
-            Outcome::Unknown => "outcome unknown",
-            Outcome::NotStarted => "not started",
-            Outcome::NotApplicable => "not applicable",
-            Outcome::Refused => "refused by the script",
-            Outcome::Busy => "busy, to be tried again",
-        }
-    }
-}
-
 impl RunEnd {
-    /// As people read it.
-    pub fn words(&self) -> String {
-        match self {
-            RunEnd::Exited { code: 0 } => "success".to_owned(),
-            RunEnd::Exited { code } => format!("failed with exit code {code}"),
-            RunEnd::Signalled { signal } => format!("ended by signal {signal}"),
-            RunEnd::TimedOut => "killed at its deadline".to_owned(),
-            RunEnd::NotStarted { why } => format!("not started: {why}"),
-            RunEnd::Unknown { why } => format!("outcome unknown: {why}"),
-        }
-    }
-
     /// The outcome, if the end alone decides it; `None` where the verify does.
     fn outcome(&self) -> Option<Outcome> {
         match self {

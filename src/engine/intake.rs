@@ -32,8 +32,9 @@ pub struct Batch {
     pub keys: Vec<u8>,
     /// The items, in order.
     pub items: Vec<Item>,
-    /// Whether a series has one value at a time, as Prometheus's have: the same value again is a repetition, another
-    /// one is refused.
+    /// Whether a series has one value at a time and no way back, as Prometheus's own: then a sample that is older than
+    /// the newest one, and another value of the same time, are refused, and the same value is a repetition. A sample
+    /// without a time of its own is taken all the same.
     pub exact: bool,
     /// Hash of the whole delivery, if a repetition of it can be told by that.
     pub id: Option<u128>,
@@ -43,14 +44,14 @@ pub struct Batch {
 
 impl Batch {
     /// Adds a sample of a series, whose canonical key is given.
-    pub fn push(&mut self, key: &[u8], ts: Timestamp, value: f64) {
+    pub fn push(&mut self, key: &[u8], ts: impl Into<Option<Timestamp>>, value: f64) {
         let start = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
         self.keys.extend_from_slice(key);
         let end = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
         self.items.push(Item {
             index: u32::try_from(self.items.len()).unwrap_or(u32::MAX),
             whose: Whose::Key(start..end),
-            ts: Some(ts),
+            ts: ts.into(),
             value,
             id: None,
         });
@@ -101,23 +102,32 @@ pub enum Refusal {
     SeriesLimit,
     /// One series of a metric more than [`METRIC_SERIES_MAX`].
     MetricLimit,
+    /// Older than the newest sample of its series, where there is no way back.
+    OutOfOrder,
     /// Another value than the one that its series has at that time.
     Duplicate,
 }
 
 impl Refusal {
     /// All of them, with the names under which they are counted.
-    pub const ALL: [(&'static str, Refusal); 5] = [
+    pub const ALL: [(&'static str, Refusal); 6] = [
         ("late", Refusal::Late),
         ("future", Refusal::Future),
         ("series_limit", Refusal::SeriesLimit),
         ("metric_limit", Refusal::MetricLimit),
+        ("out_of_order", Refusal::OutOfOrder),
         ("duplicate", Refusal::Duplicate),
     ];
     /// Its place among them.
     pub fn place(self) -> usize {
         Self::ALL.iter().position(|(_, r)| *r == self).unwrap_or(0)
     }
+}
+
+/// Whether a sample is one that the door has let in before.
+enum Place {
+    New,
+    Known,
 }
 
 /// What the door let in.
@@ -210,10 +220,12 @@ impl Intake {
         !last.contains(&id) && current.insert(id)
     }
 
-    /// Lets in what may come in, adding it to `into`; says what may not, by index.
+    /// Lets in what may come in, adding it to `into`; says what may not, by index. `ahead_ms` is how far the clock by
+    /// which senders measure is ahead of `now`.
     pub fn admit(
         &mut self,
         now: Timestamp,
+        ahead_ms: i64,
         batch: &Batch,
         into: &mut Admitted,
     ) -> Vec<(u32, Refusal)> {
@@ -229,7 +241,9 @@ impl Intake {
         let (mut spelt, mut learnt) = (batch.spelt.iter().peekable(), Vec::new());
         for (place, item) in (0_u32..).zip(&batch.items) {
             let spelling = spelt.next_if(|(at, _)| *at == place);
-            let ts = item.ts.unwrap_or(now);
+            let ts = item
+                .ts
+                .map_or(now, |ts| ts.shifted(ahead_ms.saturating_neg()));
             if ts < oldest {
                 refused.push((item.index, Refusal::Late));
                 continue;
@@ -271,12 +285,10 @@ impl Intake {
                 ts,
                 value: item.value,
             };
-            match self.note(&sample) {
-                Some(value) if batch.exact && value.to_bits() == sample.value.to_bits() => {
-                    self.repeated_total += 1;
-                }
-                Some(_) if batch.exact => refused.push((item.index, Refusal::Duplicate)),
-                Some(_) | None => into.samples.push(sample),
+            match self.place(&sample, batch.exact && item.ts.is_some()) {
+                Ok(Place::New) => into.samples.push(sample),
+                Ok(Place::Known) => self.repeated_total += 1,
+                Err(why) => refused.push((item.index, why)),
             }
         }
         self.spellings.learn(&learnt);
@@ -291,17 +303,26 @@ impl Intake {
         refused
     }
 
-    /// Remembers the newest sample of a series; the value that the series has at that very time, if that is its newest.
-    pub fn note(&mut self, sample: &Sample) -> Option<f64> {
-        let newest = self.newest.get_mut(sample.series as usize)?;
-        match newest.0.cmp(&sample.ts.ms()) {
-            Ordering::Less => {
-                *newest = (sample.ts.ms(), sample.value);
-                None
+    /// Remembers the newest sample of a series.
+    pub fn note(&mut self, sample: &Sample) {
+        let _ = self.place(sample, false);
+    }
+
+    /// Where a sample stands to the newest one of its series, which it becomes if it is newer.
+    fn place(&mut self, sample: &Sample, exact: bool) -> Result<Place, Refusal> {
+        let Some(newest) = self.newest.get_mut(sample.series as usize) else {
+            return Ok(Place::New);
+        };
+        match sample.ts.ms().cmp(&newest.0) {
+            Ordering::Less if exact => return Err(Refusal::OutOfOrder),
+            Ordering::Equal if exact && newest.1.to_bits() == sample.value.to_bits() => {
+                return Ok(Place::Known);
             }
-            Ordering::Equal => Some(newest.1),
-            Ordering::Greater => None,
+            Ordering::Equal if exact => return Err(Refusal::Duplicate),
+            Ordering::Less => {}
+            Ordering::Equal | Ordering::Greater => *newest = (sample.ts.ms(), sample.value),
         }
+        Ok(Place::New)
     }
 
     /// Takes back what did not become durable, so that the sender's retry is not taken for a repetition.
@@ -349,6 +370,7 @@ mod tests {
         let (mut door, mut into) = (Intake::default(), Admitted::default());
         let refused = door.admit(
             now,
+            0,
             &batch(&[
                 ("a", Some(2_999_999), None),
                 ("a", Some(3_000_000), None),
@@ -375,16 +397,16 @@ mod tests {
             ("a", None, Some("x")),
             ("b", None, Some("x")),
         ]);
-        door.admit(Timestamp::from_ms(0), &one, &mut into);
+        door.admit(Timestamp::from_ms(0), 0, &one, &mut into);
         assert_eq!(into.samples.len(), 2, "an id belongs to its series");
-        door.admit(Timestamp::from_ms(599_999), &one, &mut into);
+        door.admit(Timestamp::from_ms(599_999), 0, &one, &mut into);
         assert_eq!(into.samples.len(), 2);
         let lost = Admitted {
             ids: std::mem::take(&mut into.ids),
             ..Admitted::default()
         };
         door.forget(&lost);
-        door.admit(Timestamp::from_ms(600_000), &one, &mut into);
+        door.admit(Timestamp::from_ms(600_000), 0, &one, &mut into);
         assert_eq!(into.samples.len(), 4);
     }
 
@@ -399,13 +421,13 @@ mod tests {
             batch.push(b"a", Timestamp::from_ms(*ts), *value);
         }
         let (mut into, before) = (Admitted::default(), door.repeated_total);
-        let refused = door.admit(Timestamp::from_ms(3_600_000), &batch, &mut into);
+        let refused = door.admit(Timestamp::from_ms(3_600_000), 0, &batch, &mut into);
         let refused = refused.into_iter().map(|(_, why)| why).collect();
         (refused, into.samples.len(), door.repeated_total - before)
     }
 
     #[test]
-    fn a_series_has_one_value_at_a_time_and_late_samples_come_in() {
+    fn where_there_is_no_way_back_an_older_sample_is_refused_and_a_repetition_is_none() {
         let mut door = Intake::default();
         let nan = f64::NAN;
         assert_eq!(exact(&mut door, &[(3_500_000, 1.0)]), (vec![], 1, 0));
@@ -415,7 +437,10 @@ mod tests {
             (vec![Refusal::Duplicate], 1, 0)
         );
         assert_eq!(exact(&mut door, &[(3_500_001, nan)]), (vec![], 0, 1));
-        assert_eq!(exact(&mut door, &[(3_400_000, 1.0)]), (vec![], 1, 0));
+        assert_eq!(
+            exact(&mut door, &[(3_400_000, 1.0)]),
+            (vec![Refusal::OutOfOrder], 0, 0)
+        );
         // What did not reach the disk may come again.
         door.forget(&Admitted {
             samples: vec![Sample {
@@ -426,11 +451,37 @@ mod tests {
             ..Admitted::default()
         });
         assert_eq!(exact(&mut door, &[(3_500_001, nan)]), (vec![], 1, 0));
-        let mut plain = Batch::default();
-        plain.push(b"a", Timestamp::from_ms(3_500_001), 5.0);
-        let mut into = Admitted::default();
-        door.admit(Timestamp::from_ms(3_600_000), &plain, &mut into);
-        assert_eq!(into.samples.len(), 1, "JSON may send as many as it likes");
+    }
+
+    #[test]
+    fn json_and_samples_without_a_time_may_come_late_and_again() {
+        let mut door = Intake::default();
+        assert_eq!(exact(&mut door, &[(3_700_000, 1.0)]), (vec![], 1, 0));
+        let mut push = |ts: Option<i64>, exact: bool| {
+            let mut batch = Batch {
+                exact,
+                ..Batch::default()
+            };
+            batch.push(b"a", ts.map(Timestamp::from_ms), 5.0);
+            let mut into = Admitted::default();
+            let refused = door.admit(Timestamp::from_ms(3_600_000), 0, &batch, &mut into);
+            (refused.len(), into.samples.len())
+        };
+        assert_eq!(push(Some(3_700_000), false), (0, 1));
+        assert_eq!(push(Some(3_400_000), false), (0, 1));
+        assert_eq!(push(None, true), (0, 1));
+        assert_eq!(push(Some(3_600_000), true), (1, 0));
+    }
+
+    #[test]
+    fn times_of_senders_are_measured_by_their_clock() {
+        let mut batch = Batch::default();
+        batch.push(b"a", Timestamp::from_ms(7_200_000), 1.0);
+        batch.push(b"b", None, 1.0);
+        let (mut door, mut into) = (Intake::default(), Admitted::default());
+        let now = Timestamp::from_ms(3_600_000);
+        assert_eq!(door.admit(now, 3_600_000, &batch, &mut into), []);
+        assert!(into.samples.iter().all(|s| s.ts == now));
     }
 
     #[test]
@@ -447,7 +498,7 @@ mod tests {
                 batch.push(b"a", Timestamp::from_ms(*ts), 1.0);
             }
             let mut into = Admitted::default();
-            let refused = door.admit(now, &batch, &mut into);
+            let refused = door.admit(now, 0, &batch, &mut into);
             (refused.len(), into.samples.len(), into.ids.len())
         };
         assert_eq!(send(1, &[3_500_000, 3_510_000]), (0, 2, 1));

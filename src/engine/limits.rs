@@ -26,6 +26,14 @@ pub const CHUNK_SAMPLES: usize = 128;
 pub const BOARD_SAMPLES_MAX: usize = 720;
 /// How far back the board looks.
 pub const BOARD_WINDOW: Duration = Duration::from_hours(1);
+/// Samples of one series kept for queries as far as `retention` reaches, if rules need fewer: two days at one sample each
+/// 15 s. A series that is pushed faster has a shorter history, so that a fast sender cannot take the memory.
+pub const HISTORY_SAMPLES_MAX: usize = 11_520;
+/// Bytes of packed samples of all series; beyond it, what only queries ask for reaches back less far, equally for all
+/// series. Some 500 million samples that change little.
+pub const HISTORY_BYTES_MAX: usize = 1 << 30;
+/// Series that one tick looks at to find those that have ended: a million are seen in a quarter of an hour.
+pub const ENDED_LOOK: usize = 1_000;
 /// Time between two samples of `ALERTS` where nothing changes.
 pub const ALERTS_EVERY: Duration = Duration::from_secs(15);
 /// A firing series that is silent for this long is paged about.
@@ -38,7 +46,7 @@ pub const JOIN_INTERVAL: Duration = Duration::from_mins(5);
 pub const PAGE_BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// Longest wait before a page is tried again.
 pub const PAGE_BACKOFF_MAX: Duration = Duration::from_mins(1);
-/// After this long without acceptance the fallback receiver is told as well.
+/// After this long without acceptance the fallback receiver is told as well, where a receiver does not say when.
 pub const PAGE_BUDGET: Duration = Duration::from_mins(2);
 /// A closing message that nobody accepts is given up after this long, and counted.
 pub const CLOSING_TTL: Duration = Duration::from_hours(24);
@@ -46,6 +54,28 @@ pub const CLOSING_TTL: Duration = Duration::from_hours(24);
 pub const PAGES_IN_FLIGHT_MAX: usize = 8;
 /// Closed incidents kept for people to look at.
 pub const INCIDENTS_CLOSED_MAX: usize = 1_000;
+/// A wall clock that differs by less from what is believed did not step.
+pub const CLOCK_STEP_MIN: Duration = Duration::from_secs(1);
+/// A step of the wall clock that lasts this long is believed: shorter than it takes until silence is paged about.
+pub const CLOCK_STEP_LASTS: Duration = Duration::from_secs(20);
+/// Alerts listed in one page; the rest is counted. Together they take no more than [`PAGE_ALERT_BYTES_MAX`].
+pub const PAGE_ALERTS_MAX: usize = 1_000;
+/// Bytes of labels and annotations in one page: a page to each of many receivers is part of one record of the log.
+pub const PAGE_ALERT_BYTES_MAX: usize = 64 << 10;
+/// An entry that is longer becomes several records; the log itself takes 16 MiB.
+pub const RECORD_BYTES_MAX: usize = 4 << 20;
+/// A rule file that is broken for this long is paged about: long enough to finish an edit.
+pub const BROKEN_AFTER: Duration = Duration::from_mins(5);
+/// Broken files that are kept by name, first ones first: the list is part of an event, and an event has a size.
+pub const BROKEN_NAMED_MAX: usize = 1_000;
+/// Samples refused for this long are paged about; one failed write that the next one makes good is not.
+pub const SAMPLES_REFUSED_AFTER: Duration = Duration::from_secs(10);
+/// An event log that takes nothing for this long is paged about, as soon as it takes something.
+pub const EVENTS_REFUSED_AFTER: Duration = Duration::from_secs(10);
+/// Rules that are judged late for this long are paged about.
+pub const TICKS_LATE_AFTER: Duration = Duration::from_mins(1);
+/// Alerts of one kind about ourselves; the rest is one more.
+pub const OWN_ALERTS_MAX: usize = 100;
 /// Closed heal runs kept for people to look at.
 pub const HEALS_CLOSED_MAX: usize = 1_000;
 /// Retries of a script that says it is busy (exit 75).
@@ -56,3 +86,6 @@ pub const EXPRESSION_BYTES_MAX: usize = 64 * 1024;
 /// refused, because everything that walks an expression does so on the stack. The deepest of some thousand public
 /// rules has 15.
 pub const EXPRESSION_DEPTH_MAX: usize = 200;
+/// Subqueries that lie in each other; a query with more is refused. Each is a level of evaluation of its own, and
+/// multiplies the steps of those in it.
+pub const SUBQUERY_DEPTH_MAX: usize = 16;

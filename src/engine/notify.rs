@@ -11,13 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::engine::event::{Event, Outcome, RunEnd, Silence};
+use crate::engine::event::{Event, Silence};
 use crate::engine::limits::{
-    CLOSING_TTL, JOIN_INTERVAL, PAGE_BACKOFF_MAX, PAGE_BACKOFF_MIN, PAGE_BUDGET,
-    PAGES_IN_FLIGHT_MAX, REPEAT_DEFAULT, SILENT_AFTER,
+    CLOSING_TTL, JOIN_INTERVAL, PAGE_ALERT_BYTES_MAX, PAGE_ALERTS_MAX, PAGE_BACKOFF_MAX,
+    PAGE_BACKOFF_MIN, PAGE_BUDGET, PAGES_IN_FLIGHT_MAX, REPEAT_DEFAULT, SILENT_AFTER,
 };
+use crate::engine::own::Own;
 use crate::engine::rule::value;
-use crate::engine::state::{Incident, Outgoing};
+use crate::engine::state::{Incident, Member, Outgoing};
 use crate::engine::{Effect, Engine};
 use crate::model::labels::Labels;
 use crate::model::page::{Page, PageAlert, PageKind, Verdict};
@@ -66,9 +67,10 @@ impl Engine {
 
     fn decide_page(&self, incident: &Incident) -> Decision {
         if incident.about.notify.is_empty() {
-            return Decision::Hold(
-                "the rule names nobody and there is no default receiver".to_owned(),
-            );
+            return Decision::Hold(match Own::of(&incident.rule) {
+                Some(_) => "there is no default receiver: `route.receiver` in ops.yaml".to_owned(),
+                None => "the rule names nobody and there is no default receiver".to_owned(),
+            });
         }
         // An alert is lost when its window is empty: its series was last heard a window before.
         let rule = self.book.rule(&incident.rule);
@@ -117,7 +119,8 @@ impl Engine {
             return Decision::Hold(format!("acknowledged by {}", acked.by));
         }
         let repeat = incident.about.silence_window.unwrap_or(REPEAT_DEFAULT);
-        if self.now >= paged_at + repeat {
+        let past = Own::of(&incident.rule).is_some_and(Own::is_past);
+        if !past && self.now >= paged_at + repeat {
             return Decision::Page(PageKind::Repeat);
         }
         if fresh && self.now >= paged_at + JOIN_INTERVAL {
@@ -231,6 +234,7 @@ impl Engine {
             let found = entry
                 .judges
                 .iter()
+                .filter(|j| j.active)
                 .filter_map(|j| self.series.get(j.series))
                 .find(|s| s.key().to_string() == series)?;
             value(
@@ -238,10 +242,19 @@ impl Engine {
                 test.condition.shown(),
             )
         };
-        let mut alerts: Vec<PageAlert> = incident
-            .alerts
-            .iter()
-            .map(|(series, m)| PageAlert {
+        let mut listed: Vec<_> = incident.alerts.iter().collect();
+        listed.sort_by_key(|(_, m)| m.resolved_at.is_some());
+        let mut bytes = 0;
+        let fits = |(place, (_, m)): &(usize, (_, &Member))| {
+            let all = m.alert.labels.iter().chain(m.alert.annotations.iter());
+            bytes += 100 + all.map(|(n, v)| n.len() + v.len() + 8).sum::<usize>();
+            *place == 0 || (*place < PAGE_ALERTS_MAX && bytes <= PAGE_ALERT_BYTES_MAX)
+        };
+        let alerts: Vec<PageAlert> = listed
+            .into_iter()
+            .enumerate()
+            .take_while(fits)
+            .map(|(_, (series, m))| PageAlert {
                 labels: m.alert.labels.clone(),
                 annotations: m.alert.annotations.clone(),
                 since: m.alert.since,
@@ -253,7 +266,6 @@ impl Engine {
                 },
             })
             .collect();
-        alerts.sort_by_key(|a| a.resolved_at.is_some());
         let name = format!("{kind:?}").to_lowercase();
         Page {
             key: format!(
@@ -270,54 +282,21 @@ impl Engine {
             metric: incident.about.metric.clone(),
             condition: incident.about.condition.clone(),
             threshold: incident.about.threshold,
+            more: incident.alerts.len() - alerts.len(),
             alerts,
             opened_at: incident.opened_at,
             at: self.now,
+            over: match (kind, &incident.closed) {
+                (PageKind::Closed, Some((_, cause))) => cause.words().to_owned(),
+                _ => String::new(),
+            },
             runbook: incident.about.runbook.clone(),
             heal: self.heal_words(incident),
-            board: format!("/board/{}", incident.about.metric),
+            board: match incident.about.metric.as_str() {
+                "" => format!("/incidents/{}", incident.id),
+                metric => format!("/board/{metric}"),
+            },
         }
-    }
-
-    /// What the heal did so far, in one line.
-    fn heal_words(&self, incident: &Incident) -> String {
-        let runs = self
-            .state
-            .heals
-            .values()
-            .filter(|h| h.run.incident == incident.id);
-        let mut said: Vec<(Timestamp, String)> = runs
-            .map(|h| {
-                let how = match (&h.ended, &h.closed) {
-                    (_, Some((_, Outcome::Healed))) => "healed".to_owned(),
-                    (Some(e), None)
-                        if e.end == (RunEnd::Exited { code: 0 }) && incident.closed.is_some() =>
-                    {
-                        "healed".to_owned()
-                    }
-                    (Some(e), None) if e.end == (RunEnd::Exited { code: 0 }) => {
-                        format!("success in {}, being verified", e.took.human())
-                    }
-                    (Some(e), Some((_, outcome))) => {
-                        format!("{}, ran {}", outcome.words(), e.took.human())
-                    }
-                    (Some(e), None) => e.end.words(),
-                    (None, Some((_, outcome))) => outcome.words().to_owned(),
-                    (None, None) => "running".to_owned(),
-                };
-                (h.claimed_at, format!("{}: {how}", h.run.script))
-            })
-            .collect();
-        said.sort();
-        for (target, plan) in &incident.plans {
-            if let (None, Some(why)) = (&plan.run, plan.exhausted.as_ref().or(plan.held.as_ref())) {
-                said.push((self.now, format!("{target}: {why}")));
-            }
-        }
-        said.into_iter()
-            .map(|(_, s)| s)
-            .collect::<Vec<_>>()
-            .join("; ")
     }
 
     /// Sends what is due: the oldest page of each incident and receiver, a bounded number to each receiver at once.
@@ -358,12 +337,15 @@ impl Engine {
 
     /// Pages that nobody accepted for long go to the fallback as well.
     fn turn_to_fallbacks(&mut self) {
+        let Some(policy) = &self.policy else { return };
+        let patience = |receiver| policy.fallback_after.get(receiver).copied();
         let late: Vec<Outgoing> = self
             .state
             .outbox
             .values()
             .filter(|o| {
-                let waited = self.now.since(o.queued_at) >= PAGE_BUDGET;
+                let most = patience(&o.page.receiver).unwrap_or(PAGE_BUDGET);
+                let waited = self.now.since(o.queued_at) >= most;
                 waited && !o.fallback_told && !o.in_flight
             })
             .cloned()

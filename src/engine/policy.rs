@@ -27,6 +27,8 @@ pub struct Policy {
     pub groups: Vec<Arc<Group>>,
     /// For each receiver that has one: who is told when it cannot be reached.
     pub fallback: BTreeMap<String, String>,
+    /// After how long without acceptance that is done, for receivers that say so.
+    pub fallback_after: BTreeMap<String, Duration>,
     /// Who is told about ourselves, and where a rule without `notify` pages.
     pub default_receiver: Option<String>,
     /// Files whose newest version is broken; their last good version is in `rules`.
@@ -34,6 +36,11 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The files that rules are in, once for each rule or group.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let grouped = self.groups.iter().map(|g| g.file.as_str());
+        self.rules.iter().map(|r| r.file.as_str()).chain(grouped)
+    }
     /// How many rules there are, those that record among them.
     pub fn rule_count(&self) -> usize {
         self.rules.len() + self.groups.iter().map(|g| g.rules.len()).sum::<usize>()

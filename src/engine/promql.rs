@@ -27,6 +27,7 @@ mod number;
 mod annotate;
 mod functions;
 mod column;
+mod part;
 mod plan;
 mod resolve;
 mod workspace;

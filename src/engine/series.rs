@@ -11,18 +11,19 @@
 
 pub mod chunk;
 pub mod fold;
+mod history;
 mod names;
+pub mod part;
 mod source;
 
 use std::sync::Arc;
 
-use crate::engine::limits::{
-    BOARD_SAMPLES_MAX, BOARD_WINDOW, CHUNK_SAMPLES, PLAIN_SAMPLES_MAX, SERIES_SAMPLES_MAX,
-};
+use crate::engine::limits::{CHUNK_SAMPLES, PLAIN_SAMPLES_MAX, SERIES_SAMPLES_MAX};
 use crate::engine::policy::Aggregate;
 use crate::engine::promql::source::is_stale;
 use crate::engine::series::chunk::Chunk;
 use crate::engine::series::fold::Fold;
+use crate::engine::series::history::{History, Round};
 use crate::engine::series::names::Names;
 use crate::model::labels::SeriesKey;
 use crate::model::time::{Duration, Timestamp};
@@ -117,6 +118,14 @@ impl Series {
     pub fn plain_len(&self) -> usize {
         self.times.len() - self.start
     }
+    /// What a copy of it costs, in values that are moved: plain samples, chunks, and itself.
+    pub fn weight(&self) -> usize {
+        16 + self.plain_len() + self.closed.len()
+    }
+    /// Bytes of its samples, packed and plain.
+    pub fn bytes(&self) -> usize {
+        16 * self.plain_len() + self.closed.iter().map(|c| c.bytes()).sum::<usize>()
+    }
     /// How far back the rules that judge it look.
     pub fn horizon(&self) -> Duration {
         self.horizon
@@ -175,7 +184,7 @@ impl Series {
     }
 
     /// Files a sample; how many of the oldest had to be shed for it.
-    fn push(&mut self, ts: Timestamp, value: f64) -> usize {
+    fn push(&mut self, ts: Timestamp, value: f64, history: &mut History) -> usize {
         let ts = ts.ms();
         if self.times.len() == self.times.capacity() {
             let more = (self.times.len() / 4).max(4);
@@ -189,7 +198,7 @@ impl Series {
                 if is_stale(value) {
                     self.stale_ms = self.stale_ms.max(ts);
                 }
-                self.insert(ts, value);
+                self.insert(ts, value, history);
             }
             Some(_) | None => {
                 // Beside a NaN, a marker among them, nothing is known.
@@ -205,19 +214,19 @@ impl Series {
             }
         }
         if self.times.len() - self.start > PLAIN_SAMPLES_MAX {
-            self.close();
+            self.close(history);
         }
         if self.len() > SERIES_SAMPLES_MAX {
-            return self.shed();
+            return self.shed(history);
         }
         0
     }
 
     /// A late sample takes its place in time.
-    fn insert(&mut self, ts: i64, value: f64) {
+    fn insert(&mut self, ts: i64, value: f64, history: &mut History) {
         if self.closed.last().is_some_and(|last| last.last_ms > ts) {
             let after = self.closed.partition_point(|c| c.first_ms <= ts);
-            return self.insert_closed(after.saturating_sub(1), ts, value);
+            return self.insert_closed(after.saturating_sub(1), ts, value, history);
         }
         let at = self.times.partition_point(|t| *t <= ts).max(self.start);
         self.times.insert(at, ts);
@@ -225,12 +234,13 @@ impl Series {
     }
 
     /// The chunk is packed anew; one that has grown to twice its size becomes two.
-    fn insert_closed(&mut self, which: usize, ts: i64, value: f64) {
+    fn insert_closed(&mut self, which: usize, ts: i64, value: f64, history: &mut History) {
         let Some(chunk) = self.closed.get(which) else {
             return;
         };
         let (mut times, mut values) = (Vec::new(), Vec::new());
         chunk.unpack(&mut times, &mut values);
+        history.remove(chunk);
         let at = times.partition_point(|t| *t <= ts);
         times.insert(at, ts);
         values.insert(at, value);
@@ -245,18 +255,25 @@ impl Series {
             Chunk::pack(times, values),
             Chunk::pack(later_times, later_values),
         ];
-        self.closed
-            .splice(which..=which, packed.into_iter().flatten().map(Arc::new));
+        let packed = packed.into_iter().flatten();
+        self.closed.splice(
+            which..=which,
+            packed.map(|chunk| {
+                history.add(&chunk);
+                Arc::new(chunk)
+            }),
+        );
         self.closed_count += 1;
     }
 
     /// Packs the oldest plain samples.
-    fn close(&mut self) {
+    fn close(&mut self, history: &mut History) {
         let part = self.start..self.start + CHUNK_SAMPLES;
         let (times, values) = (self.times.get(part.clone()), self.values.get(part));
         if let (Some(times), Some(values)) = (times, values)
             && let Some(chunk) = Chunk::pack(times, values)
         {
+            history.add(&chunk);
             self.closed.push(Arc::new(chunk));
             self.closed_count += CHUNK_SAMPLES;
             self.start += CHUNK_SAMPLES;
@@ -265,45 +282,16 @@ impl Series {
     }
 
     /// Gives up the oldest samples; how many.
-    fn shed(&mut self) -> usize {
+    fn shed(&mut self, history: &mut History) -> usize {
         if self.closed.is_empty() {
             self.start += 1;
             return 1;
         }
-        let count = self.closed.remove(0).count as usize;
+        let chunk = self.closed.remove(0);
+        history.remove(&chunk);
+        let count = chunk.count as usize;
         self.closed_count -= count;
         count
-    }
-
-    fn expire(&mut self, newest_ms: i64) {
-        let newest = Timestamp::from_ms(newest_ms);
-        let (need, board) = ((newest - self.horizon).ms(), (newest - BOARD_WINDOW).ms());
-        let kept =
-            |last: i64, left: usize| last > need || (last > board && left < BOARD_SAMPLES_MAX);
-        let (mut gone, mut left) = (0, self.len());
-        for chunk in &self.closed {
-            let after = left - chunk.count as usize;
-            if kept(chunk.last_ms, after) {
-                break;
-            }
-            (gone, left) = (gone + 1, after);
-        }
-        if gone > 0 {
-            self.closed.drain(..gone);
-            self.closed_count = left - (self.times.len() - self.start);
-        }
-        if !self.closed.is_empty() {
-            return;
-        }
-        while let Some(t) = self.times.get(self.start) {
-            if kept(*t, self.times.len() - self.start) {
-                break;
-            }
-            self.start += 1;
-        }
-        if self.start > 32 && self.start * 2 > self.times.len() {
-            self.drop_expired();
-        }
     }
 
     fn drop_expired(&mut self) {
@@ -475,6 +463,9 @@ pub struct SeriesSet {
     settled_ms: i64,
     /// Nothing is dropped yet: nobody knows how far back rules will look.
     pub(super) keep_all: bool,
+    /// What is kept for queries.
+    pub(super) history: History,
+    round: Round,
     /// Samples dropped at [`SERIES_SAMPLES_MAX`].
     pub shed_total: u64,
 }
@@ -508,6 +499,8 @@ impl SeriesSet {
     /// Puts back what a series held, before anything else is filed for it. Samples must ascend.
     pub fn put_back(&mut self, number: u32, copy: SeriesCopy) {
         if let Some(series) = self.all.get_mut(number as usize) {
+            series.closed.iter().for_each(|c| self.history.remove(c));
+            copy.closed.iter().for_each(|c| self.history.add(c));
             series.closed_count = copy.closed.iter().map(|c| c.count as usize).sum();
             (series.closed, series.times, series.values) = (copy.closed, copy.times, copy.values);
             series.start = 0;
@@ -548,9 +541,9 @@ impl SeriesSet {
         if let Some(series) = self.all.get_mut(number as usize) {
             // What a sender's fast clock says is no reason to drop what the present is judged by.
             if !self.keep_all {
-                series.expire(ts.min(at).ms());
+                series.expire(ts.min(at).ms(), &mut self.history);
             }
-            self.shed_total += series.push(ts, value) as u64;
+            self.shed_total += series.push(ts, value, &mut self.history) as u64;
         }
     }
 }

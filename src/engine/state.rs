@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::event::{About, AlertKey, Cause, Entry, Event, Outcome, Run, RunEnd, Silence};
 use crate::engine::limits::{HEALS_CLOSED_MAX, INCIDENTS_CLOSED_MAX};
+use crate::engine::own::Own;
+use crate::engine::pace::left_ms;
 use crate::engine::policy::RuleId;
 use crate::model::labels::Labels;
 use crate::model::page::{Page, PageKind, Verdict};
@@ -238,8 +240,23 @@ pub struct State {
     pub starts: BTreeMap<(String, String), Vec<Timestamp>>,
     /// The master switch.
     pub switch: Switch,
-    /// Files that are broken, since when, and whether it was paged.
+    /// Files that are broken, and since when.
     pub broken: BTreeMap<String, Timestamp>,
+    /// What is wrong with ourselves: what, about what, and since when.
+    #[serde(with = "pairs", default)]
+    pub own: BTreeMap<(Own, String), Ailing>,
+    /// When a step of the wall clock was last followed, and how far it was ahead then, in milliseconds.
+    #[serde(default)]
+    pub clock: Option<(Timestamp, i64)>,
+}
+
+/// Something that is wrong with ourselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ailing {
+    /// Since when.
+    pub since: Timestamp,
+    /// In a sentence, as it was when it began.
+    pub text: String,
 }
 
 /// JSON objects have text keys only; maps with other keys are written as lists of pairs.
@@ -278,6 +295,20 @@ impl State {
     /// The open incident of a rule.
     pub fn open_incident(&self, rule: &RuleId) -> Option<&Incident> {
         self.incidents.get(self.open.get(rule)?)
+    }
+
+    /// What is wrong with ourselves in this way and not over: about what, and in a sentence. Places that someone has seen
+    /// are over, although they are still known.
+    pub fn own_alerts(&self, what: Own) -> impl Iterator<Item = (&str, &Ailing)> {
+        let all = self.own.iter().filter(move |((w, _), _)| *w == what);
+        all.filter(move |((_, about), _)| self.alerts.contains_key(&what.key(about)))
+            .map(|((_, about), ailing)| (about.as_str(), ailing))
+    }
+
+    /// How far the wall clock is ahead of the engine's time at `now`, as far as steps of it were followed.
+    pub fn clock_ahead_ms(&self, now: Timestamp) -> i64 {
+        self.clock
+            .map_or(0, |(then, ahead_ms)| left_ms(ahead_ms, then, now))
     }
 
     /// One event of an entry that is being made.
@@ -394,6 +425,17 @@ impl State {
                     .collect();
             }
             Event::SlotsSkipped { .. } => {}
+            Event::ClockFollowed { ahead_ms } => self.clock = Some((at, *ahead_ms)),
+            Event::OwnBegan { what, about, text } => {
+                let ailing = Ailing {
+                    since: at,
+                    text: text.clone(),
+                };
+                self.own.insert((*what, about.clone()), ailing);
+            }
+            Event::OwnEnded { what, about } => {
+                self.own.remove(&(*what, about.clone()));
+            }
         }
     }
 

@@ -10,8 +10,10 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::event::{AlertKey, Cause, Event, Outcome};
+use crate::engine::own::Own;
 use crate::engine::state::{Incident, State};
 use crate::model::page::{PageKind, Verdict};
+use crate::model::time::Duration;
 
 impl Cause {
     /// As people read it.
@@ -20,6 +22,8 @@ impl Cause {
             Cause::Recovered => "recovered",
             Cause::SeriesMissing => "its series is missing",
             Cause::RuleRemoved => "its rule was removed",
+            Cause::Acknowledged => "acknowledged",
+            Cause::Gone => "what it was about is no longer kept",
         }
     }
 }
@@ -179,6 +183,18 @@ pub fn words(event: &Event, state: &State) -> Option<String> {
             "skipped",
             format!("{} to {}: {why}", from.clock(), to.clock()),
         ),
+        Event::ClockFollowed { ahead_ms } => (
+            "clock",
+            format!(
+                "the wall clock is {} {}: followed",
+                Duration::from_ms(ahead_ms.unsigned_abs()).human(),
+                if *ahead_ms < 0 { "behind" } else { "ahead" }
+            ),
+        ),
+        Event::OwnBegan { what, about, text } => {
+            ("ailing", format!("{}  {text}", own(*what, about)))
+        }
+        Event::OwnEnded { what, about } => ("well", own(*what, about)),
     };
     Some(format!("{verb:<9} {rest}").trim_end().to_owned())
 }
@@ -188,6 +204,11 @@ pub fn banner(event: &Event, state: &State) -> Option<String> {
     let (verb, what, then) = match event {
         Event::IncidentOpened { id, .. } => {
             let incident = state.incidents.get(id)?;
+            let own = incident
+                .alerts
+                .values()
+                .next()
+                .filter(|_| incident.about.metric.is_empty());
             let first = incident
                 .alerts
                 .values()
@@ -203,11 +224,15 @@ pub fn banner(event: &Event, state: &State) -> Option<String> {
                 (Some(why), None) => format!("not paging: {why}"),
                 (None, None) => "not paging".to_owned(),
             };
-            (
-                "ALERT",
-                format!("{metric} {}{unit}{threshold}", short(first)),
-                then,
-            )
+            let what = match own {
+                Some(m) => format!(
+                    "{}: {}",
+                    incident.about.name,
+                    m.alert.annotations.get("summary")
+                ),
+                None => format!("{metric} {}{unit}{threshold}", short(first)),
+            };
+            ("ALERT", what, then)
         }
         Event::HealExited { run, end, took, .. } => (
             "EXEC",
@@ -216,10 +241,13 @@ pub fn banner(event: &Event, state: &State) -> Option<String> {
         ),
         Event::IncidentClosed { id, cause } => {
             let incident = state.incidents.get(id)?;
-            let metric = &incident.about.metric;
+            let metric = match incident.about.metric.as_str() {
+                "" => &incident.about.name,
+                _ => &incident.about.metric,
+            };
             let last = incident.alerts.values().max_by_key(|m| m.resolved_at);
             let back = match (cause, last) {
-                (Cause::Recovered, Some(m)) => {
+                (Cause::Recovered, Some(m)) if !incident.about.metric.is_empty() => {
                     format!("{metric} back to {}{}", short(m.alert.value), unit(metric))
                 }
                 _ => format!("{metric} {}", cause.words()),
@@ -249,6 +277,10 @@ fn healed_by(incident: &Incident, state: &State) -> String {
         .max_by_key(|h| h.claimed_at)
         .map(|h| format!("healed by {}", base(&h.run.script)))
         .unwrap_or_default()
+}
+
+fn own(what: Own, about: &str) -> String {
+    format!("{} {about}", what.name()).trim_end().to_owned()
 }
 
 fn resolved(key: &AlertKey, cause: Cause, value: Option<f64>) -> String {

@@ -70,6 +70,8 @@ pub enum Found<'a> {
         from: usize,
         /// The next good one.
         to: usize,
+        /// How many records were there.
+        lost: u64,
     },
     /// The end of a write that did not finish: bytes that are no record, and no record after them. The last item.
     Torn {
@@ -111,10 +113,11 @@ impl<'a> Scan<'a> {
         self.next_pos
     }
 
-    fn resync(&self) -> Option<usize> {
+    /// The next whole frame in its place; nothing but zeros comes after `end`.
+    fn resync(&self, end: usize) -> Option<usize> {
         let mut from = self.at + 1;
         loop {
-            let rest = self.bytes.get(from..)?;
+            let rest = self.bytes.get(from..end)?;
             let here = from + rest.windows(MARKER.len()).position(|w| w == MARKER)?;
             if let Some((pos, _, _)) = self.bytes.get(here..).and_then(read) {
                 let most = (here - self.at) / HEAD_BYTES;
@@ -148,15 +151,14 @@ impl<'a> Iterator for Scan<'a> {
         }
         let bad = used(rest)?;
         let from = self.at;
-        match self.resync() {
+        match self.resync(from + bad) {
             Some(to) => {
                 self.at = to;
-                self.next_pos = self
-                    .bytes
-                    .get(to..)
-                    .and_then(read)
-                    .map_or(self.next_pos, |(pos, _, _)| pos);
-                Some(Found::Damaged { from, to })
+                let next = self.bytes.get(to..).and_then(read);
+                let before = self.next_pos;
+                self.next_pos = next.map_or(before, |(pos, _, _)| pos);
+                let lost = self.next_pos.saturating_sub(before);
+                Some(Found::Damaged { from, to, lost })
             }
             None => {
                 self.bytes = self.bytes.get(..from).unwrap_or_default();
@@ -172,10 +174,11 @@ impl<'a> Iterator for Scan<'a> {
 /// The length of `bytes` without the zeros at the end; `None` if there is nothing else.
 fn used(bytes: &[u8]) -> Option<usize> {
     const STEP: usize = 4_096;
-    // Looking for a step with anything in it first is an order faster than byte by byte, and reserved space is long.
+    static ZEROS: [u8; STEP] = [0; STEP];
+    // Whole steps are compared first: reserved space is long, and byte by byte an unoptimised build takes a second.
     let step = bytes
         .chunks(STEP)
-        .rposition(|c| c.iter().fold(0, |all, b| all | b) != 0)?;
+        .rposition(|c| ZEROS.get(..c.len()) != Some(c))?;
     let chunk = bytes.chunks(STEP).nth(step)?;
     Some(step * STEP + chunk.iter().rposition(|b| *b != 0)? + 1)
 }
@@ -249,6 +252,7 @@ mod tests {
                 let damage = Found::Damaged {
                     from: two,
                     to: last,
+                    lost: 1,
                 };
                 assert!(scan(&bad, 7).any(|f| f == damage));
             }

@@ -113,16 +113,25 @@ impl SeriesKey {
     }
     /// The labels, without the metric's name.
     pub fn labels(&self) -> Labels {
+        self.pairs().collect()
+    }
+    /// Name and value of each label, by name, without the metric's name.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut parts = self
             .0
             .split(|b| *b == 0xff)
             .skip(1)
             .map(|p| std::str::from_utf8(p).unwrap_or(""));
-        let mut labels = Labels::new();
-        while let (Some(n), Some(v)) = (parts.next(), parts.next()) {
-            labels.set(n, v);
-        }
-        labels
+        std::iter::from_fn(move || Some((parts.next()?, parts.next()?)))
+    }
+    /// Whether all matchers hold; `__name__` is the metric's name.
+    pub fn matches(&self, matchers: &[Matcher]) -> bool {
+        matchers.iter().all(|m| {
+            m.matches(match m.name.as_str() {
+                "__name__" => self.metric(),
+                name => self.pairs().find(|(n, _)| *n == name).map_or("", |p| p.1),
+            })
+        })
     }
 }
 

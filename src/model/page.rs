@@ -51,7 +51,7 @@ pub struct Page {
     pub receiver: String,
     /// The rule's name.
     pub rule: String,
-    /// The metric that is judged.
+    /// The metric that is judged; empty where `ops` tells something about itself.
     pub metric: String,
     /// The condition in words: `avg over 3m > 1000`.
     pub condition: String,
@@ -59,10 +59,16 @@ pub struct Page {
     pub threshold: Option<f64>,
     /// The incident's alerts, firing ones first.
     pub alerts: Vec<PageAlert>,
+    /// How many more there are that are not listed.
+    #[serde(default)]
+    pub more: usize,
     /// When the incident opened.
     pub opened_at: Timestamp,
     /// When this was decided.
     pub at: Timestamp,
+    /// Why it is over, in words (`recovered`, `its rule was removed`); empty while it is not.
+    #[serde(default)]
+    pub over: String,
     /// Where the runbook is, as the rule says.
     pub runbook: Option<String>,
     /// What the heal did so far, in one line; empty if there is none.

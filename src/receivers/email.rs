@@ -17,6 +17,9 @@ use crate::receivers::{ended, excerpt, join_url, runbook_url};
 /// Alerts that are written out in one mail; the rest is counted and stands on the board.
 pub const MAIL_ALERTS_MAX: usize = 20;
 
+/// The annotation that says what to do; it stands above the alerts.
+const ADVICE: &str = "what_to_do";
+
 /// How mail to one receiver is addressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmailTerms {
@@ -87,17 +90,21 @@ pub fn render(page: &Page, terms: &EmailTerms) -> Mail {
 
 /// The first sentence: what is the matter, in figures.
 fn headline(page: &Page) -> String {
+    if page.metric.is_empty() {
+        return headline_of_ours(page);
+    }
     let value = page
         .alerts
         .first()
         .map_or_else(|| "unknown".to_owned(), |a| number(a.value));
-    let metric = if page.metric.is_empty() {
-        &page.rule
-    } else {
-        &page.metric
-    };
+    let metric = &page.metric;
     match page.kind {
-        PageKind::Closed => format!("It is over: {metric} was last {value}."),
+        PageKind::Closed if page.over == "recovered" => {
+            format!("It is over: {metric} is back at {value}.")
+        }
+        PageKind::Closed => {
+            format!("Closed: {}. {metric} was last {value}.", page.over)
+        }
         PageKind::HealFailed => {
             format!("{metric} is {value} and the heal did not help. A person is needed.")
         }
@@ -112,9 +119,41 @@ fn headline(page: &Page) -> String {
     }
 }
 
+/// What is the matter with ourselves is a sentence already.
+fn headline_of_ours(page: &Page) -> String {
+    let said = summary(page);
+    match page.kind {
+        PageKind::Closed if page.over == "recovered" => format!("It is over. It was: {said}"),
+        PageKind::Closed => format!("Closed: {}. It was: {said}", page.over),
+        PageKind::Repeat => format!("Still so, and nobody has acknowledged it: {said}"),
+        PageKind::Joined => format!("More of the same: {said}"),
+        PageKind::Opened | PageKind::Silent | PageKind::HealFailed => said.to_owned(),
+    }
+}
+
+/// The `summary` of the first alert.
+fn summary(page: &Page) -> &str {
+    page.alerts
+        .first()
+        .map_or("", |a| a.annotations.get("summary"))
+}
+
+/// The sentence below the headline: what the rule's author wrote, where it is one for all alerts.
+fn lead(page: &Page) -> Option<&str> {
+    let said = summary(page);
+    let mut all = page.alerts.iter().map(|a| a.annotations.get("summary"));
+    let told_already = page.metric.is_empty() || page.kind == PageKind::Closed;
+    let one = !said.is_empty() && all.all(|s| s == said);
+    (one && !told_already).then_some(said)
+}
+
 /// Name and value of every line below the headline, in the order a reader needs them.
 fn facts(page: &Page, external_url: &str) -> Vec<(&'static str, String)> {
     let mut facts = vec![("Condition", page.condition.clone())];
+    let advice = page.alerts.first().map(|a| a.annotations.get(ADVICE));
+    if let Some(advice) = advice.filter(|a| !a.is_empty() && page.kind != PageKind::Closed) {
+        facts.push(("Do", advice.to_owned()));
+    }
     if let Some(threshold) = page.threshold {
         facts.push(("Threshold", number(threshold)));
     }
@@ -136,7 +175,9 @@ fn facts(page: &Page, external_url: &str) -> Vec<(&'static str, String)> {
     if let Some(runbook) = runbook_url(page, external_url) {
         facts.push(("Runbook", runbook));
     }
-    facts.push(("Board", join_url(external_url, &page.board)));
+    if !page.metric.is_empty() {
+        facts.push(("Board", join_url(external_url, &page.board)));
+    }
     facts.push((
         "Incident",
         join_url(external_url, &format!("incidents/{}", page.incident)),
@@ -148,7 +189,11 @@ fn facts(page: &Page, external_url: &str) -> Vec<(&'static str, String)> {
 }
 
 fn text(page: &Page, facts: &[(&str, String)]) -> String {
-    let mut out = format!("{}\n\n", headline(page));
+    let mut out = format!("{}\n", headline(page));
+    if let Some(lead) = lead(page) {
+        let _ = writeln!(out, "{lead}");
+    }
+    out.push('\n');
     for (name, value) in facts {
         let _ = writeln!(out, "{name:<10} {value}");
     }
@@ -158,7 +203,7 @@ fn text(page: &Page, facts: &[(&str, String)]) -> String {
         for (name, value) in alert.labels.iter() {
             let _ = writeln!(out, "    {name} = {value}");
         }
-        for (name, value) in alert.annotations.iter() {
+        for (name, value) in alert.annotations.iter().filter(|(n, _)| *n != ADVICE) {
             let _ = writeln!(out, "    {name}: {}", value.replace('\n', "\n      "));
         }
     }
@@ -170,10 +215,14 @@ fn text(page: &Page, facts: &[(&str, String)]) -> String {
 
 fn html(page: &Page, facts: &[(&str, String)]) -> String {
     let mut out = format!(
-        "<!doctype html><html><body style=\"font-family:sans-serif\"><h2>{}</h2><p><b>{}</b></p><table>",
+        "<!doctype html><html><body style=\"font-family:sans-serif\"><h2>{}</h2><p><b>{}</b></p>",
         escaped(&page.title()),
         escaped(&headline(page))
     );
+    if let Some(lead) = lead(page) {
+        let _ = write!(out, "<p>{}</p>", escaped(lead));
+    }
+    out.push_str("<table>");
     for (name, value) in facts {
         let shown = if value.starts_with("https://") || value.starts_with("http://") {
             format!("<a href=\"{0}\">{0}</a>", escaped(value))
@@ -196,7 +245,7 @@ fn html(page: &Page, facts: &[(&str, String)]) -> String {
                 escaped(value)
             );
         }
-        for (name, value) in alert.annotations.iter() {
+        for (name, value) in alert.annotations.iter().filter(|(n, _)| *n != ADVICE) {
             let value = escaped(value).replace('\n', "<br>");
             let _ = write!(out, "<br>{}: {value}", escaped(name));
         }
@@ -217,6 +266,9 @@ fn count(page: &Page) -> String {
         .filter(|a| ended(page, a).is_some())
         .count();
     let firing = page.alerts.len() - resolved;
+    if page.more > 0 {
+        return format!("{} alerts, among them:", page.alerts.len() + page.more);
+    }
     match (firing, resolved) {
         (f, 0) => format!("{f} firing:"),
         (0, r) => format!("{r} resolved:"),
@@ -225,7 +277,11 @@ fn count(page: &Page) -> String {
 }
 
 fn alert_line(page: &Page, alert: &PageAlert) -> String {
-    let (value, since) = (number(alert.value), utc(alert.since));
+    let since = utc(alert.since);
+    let value = match page.metric.as_str() {
+        "" => page.rule.clone(),
+        _ => number(alert.value),
+    };
     match ended(page, alert) {
         None => format!("{value}, since {since}"),
         Some(end) => format!("{value}, from {since} to {}", utc(end)),
@@ -233,12 +289,8 @@ fn alert_line(page: &Page, alert: &PageAlert) -> String {
 }
 
 fn more(page: &Page) -> Option<String> {
-    let rest = page
-        .alerts
-        .len()
-        .checked_sub(MAIL_ALERTS_MAX)
-        .filter(|r| *r > 0)?;
-    Some(format!("and {rest} more: see the board."))
+    let rest = page.alerts.len().saturating_sub(MAIL_ALERTS_MAX) + page.more;
+    (rest > 0).then(|| format!("and {rest} more: see the board."))
 }
 
 fn number(value: f64) -> String {

@@ -80,6 +80,8 @@ struct Ours<'a> {
     threshold: Option<f64>,
     /// Of the first alert, which is a firing one if any is; null where it is not a finite number.
     value: Option<f64>,
+    /// Why it is over, in words; empty while it is not.
+    over: &'a str,
     heal: &'a str,
     runbook: Option<String>,
     board: &'a str,
@@ -120,7 +122,7 @@ fn body(page: &Page, terms: &WebhookTerms) -> Vec<u8> {
             "{{}}/{{incident=\"{}\"}}:{{alertname={:?}}}",
             page.incident, page.rule
         ),
-        truncated_alerts: page.alerts.len() - shown,
+        truncated_alerts: page.alerts.len() - shown + page.more,
         receiver: &page.receiver,
         status: if firing { "firing" } else { "resolved" },
         alerts: page
@@ -146,6 +148,7 @@ fn body(page: &Page, terms: &WebhookTerms) -> Vec<u8> {
                 .first()
                 .map(|a| a.value)
                 .filter(|v| v.is_finite()),
+            over: &page.over,
             heal: &page.heal,
             runbook: runbook_url(page, &terms.external_url),
             board: &board,

@@ -111,6 +111,13 @@ impl Deliver {
         Ok(made)
     }
 
+    /// Keeps space for the next run's folder; without it, a script may not start on a full disk.
+    pub fn keep_reserve(&self) {
+        if let Err(error) = exec::keep_reserve(&self.places.data.join("runs")) {
+            tracing::warn!(%error, "No space reserved for the next run.");
+        }
+    }
+
     fn settings(&self) -> Arc<Settings> {
         self.loaded
             .read()
@@ -291,9 +298,11 @@ impl Deliver {
             took: end.took,
             output,
         });
-        if let Err(error) = exec::sweep_runs(&self.places.data.join("runs"), RUNS_KEPT) {
+        let runs = self.places.data.join("runs");
+        if let Err(error) = exec::sweep_runs(&runs, RUNS_KEPT) {
             tracing::warn!(%error, "Old run folders not removed.");
         }
+        self.keep_reserve();
     }
 
     /// The line that every attempt leaves in `ops_heal.log`, for people with `tail` and `grep`.

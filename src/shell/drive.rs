@@ -9,27 +9,31 @@
 //! looked for in their run folders.
 
 pub mod follow;
+pub mod health;
 pub mod imager;
 pub mod sampler;
 pub mod start;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{broadcast, oneshot};
 
 use crate::engine::command::{Command, CommandError};
-use crate::engine::event::Entry;
+use crate::engine::event::{Entry, Event};
 use crate::engine::intake::spellings::Spellings;
 use crate::engine::intake::{Admitted, Batch, Refusal};
+use crate::engine::limits::RECORD_BYTES_MAX;
+use crate::engine::own::Own;
 use crate::engine::{Effect, Engine, Input, View};
 use crate::ingest::metadata::Metadata;
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::Clock;
 use crate::shell::drive::follow::Follow;
+use crate::shell::drive::health::{Places, Slots, Written};
 use crate::shell::drive::imager::Imager;
 use crate::shell::drive::sampler::Submit;
 use crate::shell::store::log::Keep;
@@ -52,6 +56,27 @@ const RETAIN_EVERY: Duration = Duration::from_hours(1);
 /// Missed slots that are still judged one by one after a stall; more are recorded as skipped.
 const CATCH_UP_SLOTS: u64 = 60;
 
+/// Why a log takes no records at the moment, if it does not.
+#[derive(Debug, Default)]
+pub struct Refusing(Mutex<Option<String>>);
+
+impl Refusing {
+    /// Why.
+    pub fn why(&self) -> Option<String> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+    /// Says why, or that it takes them; true if whether it does has changed.
+    pub fn set(&self, why: Option<String>) -> bool {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = held.is_some() != why.is_some();
+        *held = why;
+        changed
+    }
+}
+
 /// What is shown of ourselves: counters and conditions, read without asking the engine.
 #[derive(Debug, Default)]
 pub struct Status {
@@ -67,15 +92,19 @@ pub struct Status {
     pub ticks_total: AtomicU64,
     /// Slots skipped.
     pub skipped_total: AtomicU64,
+    /// Time of the last slot that was late, ms; 0: none was.
+    pub late_at: AtomicI64,
+    /// How late that slot was, ms.
+    pub late_ms: AtomicU64,
     /// Time of the last tick, ms.
     pub tick_at: AtomicI64,
     /// How long the last tick took, µs.
     pub tick_micros: AtomicU64,
     /// Whether the sample log takes records.
-    pub samples_failing: AtomicBool,
+    pub samples_refused: Refusing,
     /// Whether the event log takes records.
-    pub events_failing: AtomicBool,
-    /// Places where a log was damaged.
+    pub events_refused: Refusing,
+    /// Places where the start found a log damaged.
     pub damaged_total: AtomicU64,
     /// Samples that wait for the disk.
     pub waiting_samples: AtomicUsize,
@@ -259,6 +288,9 @@ pub struct Drive {
     /// Images of the windows.
     pub(super) imager: Imager,
     pub(super) retained_at: Timestamp,
+    pub(super) slots: Slots,
+    pub(super) written: Written,
+    pub(super) places: Places,
     pub(super) stop: Option<oneshot::Sender<()>>,
     /// Someone else writes the event log: nothing may leave any more.
     pub(super) fenced: bool,
@@ -292,6 +324,10 @@ impl Drive {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            if let Some(ahead_ms) = self.clock.look() {
+                tracing::warn!(ahead_ms, "The wall clock was set; followed from now on.");
+                self.give(Input::Clock(ahead_ms));
+            }
             if self.clock.now() >= slot {
                 slot = self.tick(slot);
             }
@@ -314,8 +350,13 @@ impl Drive {
     fn take(&mut self, message: Message) {
         match message {
             Message::Input(input) => {
-                self.engine.handle(self.clock.now(), input);
-                self.drain();
+                self.give(input);
+            }
+            // What already waits is tried again and again; more would only wait behind it, and be done late.
+            Message::Command(_, reply)
+                if !self.pending.is_empty() && self.status.events_refused.why().is_some() =>
+            {
+                drop(reply.send(Err(CommandFailure::NotDurable)));
             }
             Message::Samples(admitted, pos) => {
                 let count = admitted.samples.len();
@@ -330,9 +371,7 @@ impl Drive {
             Message::Command(command, reply) => match self.engine.check(&command) {
                 Err(error) => drop(reply.send(Err(error.into()))),
                 Ok(()) => {
-                    self.engine
-                        .handle(self.clock.now(), Input::Command(command));
-                    self.drain();
+                    self.give(Input::Command(command));
                     self.replies.push(reply);
                 }
             },
@@ -341,51 +380,55 @@ impl Drive {
         }
     }
 
-    /// Judges the slot that is due, and those missed before it; the next one.
+    /// Hands the engine an input of now.
+    fn give(&mut self, input: Input) {
+        self.engine.handle(self.clock.now(), input);
+        self.drain();
+    }
+
+    /// Judges the slot that is due; the next one. Missed slots are judged one by one, between other inputs, so that what
+    /// they decide leaves at once; very many are skipped.
     fn tick(&mut self, slot: Timestamp) -> Timestamp {
-        let now = self.clock.now().aligned(self.tick);
-        let missed = now.since(slot).ms() / self.tick.ms().max(1);
+        let now = self.clock.now();
+        let (late, last) = (now.since(slot), now.aligned(self.tick));
+        let missed = last.since(slot).ms() / self.tick.ms().max(1);
         let mut at = slot;
         if missed > CATCH_UP_SLOTS {
-            let to = now - self.tick;
-            self.status
-                .skipped_total
-                .fetch_add(missed, Ordering::Relaxed);
-            let why = format!("stalled for {}", now.since(slot).human());
-            self.engine.handle(
-                at,
-                Input::Skipped {
-                    from: slot,
-                    to,
-                    why,
-                },
-            );
-            self.drain();
-            at = now;
+            let skipped = &self.status.skipped_total;
+            skipped.fetch_add(missed, Ordering::Relaxed);
+            self.give(Input::Skipped {
+                from: slot,
+                to: last - self.tick,
+                why: format!("stalled for {}", late.human()),
+            });
+            at = last;
         }
-        while at <= now {
-            let started = std::time::Instant::now();
-            self.engine.handle(at, Input::Tick);
-            self.drain();
-            let took = started.elapsed();
-            self.status.ticks_total.fetch_add(1, Ordering::Relaxed);
-            self.status.tick_at.store(at.ms(), Ordering::Relaxed);
-            self.status.tick_micros.store(
-                u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-                Ordering::Relaxed,
-            );
-            self.status
-                .series_count
-                .store(self.engine.view().series.len(), Ordering::Relaxed);
-            at = at + self.tick;
+        let started = std::time::Instant::now();
+        self.engine.handle(at, Input::Tick);
+        self.drain();
+        let took = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let (status, series) = (&self.status, self.engine.view().series.len());
+        status.ticks_total.fetch_add(1, Ordering::Relaxed);
+        status.tick_at.store(at.ms(), Ordering::Relaxed);
+        status.tick_micros.store(took, Ordering::Relaxed);
+        status.series_count.store(series, Ordering::Relaxed);
+        if late >= health::LATE_MIN {
+            status.late_at.store(now.ms(), Ordering::Relaxed);
+            status.late_ms.store(late.ms(), Ordering::Relaxed);
         }
-        at
+        if let Some(report) = self.slots.judged(now, late) {
+            self.give(report);
+        }
+        for report in self.places.gone(now, self.engine.view().state) {
+            self.give(report);
+        }
+        at + self.tick
     }
 
     fn drain(&mut self) {
         while let Some(effect) = self.engine.next_effect() {
             match effect {
-                Effect::Record(entry) => self.pending.push(entry),
+                Effect::Record(entry) => self.pending.extend(parts(entry)),
                 Effect::Store(batch) => self.store(*batch),
                 Effect::Page(..) | Effect::Start(_) | Effect::Adopt(_) => self.behind.push(effect),
             }
@@ -405,15 +448,19 @@ impl Drive {
 
     /// Makes what is pending durable, then lets everything that waits for it go. A disk that refuses holds it back.
     fn commit(&mut self) {
+        let mut written = None;
         if !self.pending.is_empty() {
-            let before = self.log.durable();
-            if let Err(error) = self.write_pending(before) {
+            if let Err(error) = self.write() {
                 if let StoreError::Conflict { tail } = error {
                     tracing::error!(%tail, "Another process writes the event log. This one stops: nothing leaves it any more.");
                     self.fenced = true;
                 }
-                if !self.status.events_failing.swap(true, Ordering::Relaxed) {
-                    tracing::error!(error = %sampler::chain(&error), "Event log not written; pages and heals wait.");
+                let why = sampler::chain(&error);
+                if self.status.events_refused.set(Some(why.clone())) {
+                    tracing::error!(error = %why, "Event log not written; pages and heals wait.");
+                }
+                if let Some(report) = self.written.no(self.clock.now(), &why) {
+                    self.give(report);
                 }
                 for reply in self.replies.drain(..) {
                     let _ = reply.send(Err(CommandFailure::NotDurable));
@@ -421,16 +468,10 @@ impl Drive {
                 std::thread::sleep(Duration::from_ms(50).std());
                 return;
             }
-            if self.status.events_failing.swap(false, Ordering::Relaxed) {
+            if self.status.events_refused.set(None) {
                 tracing::info!("Event log written again.");
             }
-            self.since_snapshot += self.pending.len() as u64;
-            let mut pos = before;
-            for entry in self.pending.drain(..) {
-                pos = pos.next();
-                self.durable.store(pos.number(), Ordering::Release);
-                let _ = self.entries.send((pos, Arc::new(entry)));
-            }
+            written = self.written.yes();
         }
         for effect in self.behind.drain(..) {
             (self.carry)(effect);
@@ -438,18 +479,36 @@ impl Drive {
         for reply in self.replies.drain(..) {
             let _ = reply.send(Ok(()));
         }
+        // Not before: what it decides is not durable yet.
+        if let Some(report) = written {
+            self.give(report);
+        }
         if self.since_snapshot >= SNAPSHOT_ENTRIES {
             self.write_snapshot();
         }
     }
 
-    /// Appends what is pending where the log is expected to end, and makes it durable.
-    fn write_pending(&mut self, mut end: Pos) -> Result<(), StoreError> {
-        for entry in &self.pending {
-            let bytes = serde_json::to_vec(entry).unwrap_or_default();
-            end = self.log.append_if(end, KIND_ENTRY, &bytes)?;
+    /// Writes what is pending, where the log is expected to end. What became durable is no longer pending, whether or not
+    /// the rest could be written too: beginning a new segment commits what comes before it.
+    fn write(&mut self) -> Result<(), StoreError> {
+        let mut positions = Vec::with_capacity(self.pending.len());
+        let log = &mut self.log;
+        let mut end = log.tail();
+        let appended = self.pending.iter().try_for_each(|entry| {
+            end = log.append_if(end, KIND_ENTRY, &json(entry))?;
+            positions.push(end);
+            Ok(())
+        });
+        let done = log.commit().and(appended);
+        let durable = log.durable();
+        positions.retain(|pos| *pos <= durable);
+        self.since_snapshot += positions.len() as u64;
+        for (pos, entry) in positions.iter().zip(self.pending.drain(..positions.len())) {
+            say(&entry);
+            self.durable.store(pos.number(), Ordering::Release);
+            let _ = self.entries.send((*pos, Arc::new(entry)));
         }
-        self.log.commit().map(|_| ())
+        done
     }
 
     /// Lets entries go that are older than anybody asks for.
@@ -481,6 +540,43 @@ impl Drive {
         match snapshot::write(&self.snapshots, STATE_VERSION, &covers, &body) {
             Ok(_) => self.since_snapshot = 0,
             Err(error) => tracing::warn!(%error, "Snapshot not written; the log is kept."),
+        }
+    }
+}
+
+fn json(entry: &Entry) -> Vec<u8> {
+    serde_json::to_vec(entry).unwrap_or_default()
+}
+
+/// An entry of so many events is short enough without looking.
+const EVENTS_SHORT: usize = 32;
+
+/// An entry in parts that each fit into a record of the log: nearly always one.
+fn parts(entry: Entry) -> Vec<Entry> {
+    // A page is bounded, and no other event is long.
+    if entry.events.len() <= EVENTS_SHORT || json(&entry).len() <= RECORD_BYTES_MAX {
+        return vec![entry];
+    }
+    let bytes = |event: &Event| serde_json::to_vec(event).map_or(0, |b| b.len() + 1);
+    entry.parts(RECORD_BYTES_MAX, bytes)
+}
+
+/// What is wrong with ourselves is said loudly in the log too: perhaps nobody can be paged about it.
+fn say(entry: &Entry) {
+    for event in &entry.events {
+        match event {
+            Event::OwnBegan { what, about, text } => {
+                tracing::error!(what = what.name(), %about, "{text}");
+            }
+            Event::OwnEnded { what, about } => {
+                tracing::info!(what = what.name(), %about, "No longer.");
+            }
+            Event::IncidentOpened { id, rule, about }
+                if Own::of(rule).is_some() && about.notify.is_empty() =>
+            {
+                tracing::error!(incident = id, what = %about.name, "Nobody is told: there is no default receiver (`route.receiver` in ops.yaml).");
+            }
+            _ => {}
         }
     }
 }

@@ -34,6 +34,10 @@ const EXCERPT_BYTES: u64 = 2 * 1024;
 /// The longest result file that is read, and the longest message taken from it.
 const RESULT_BYTES_MAX: u64 = 64 * 1024;
 const MESSAGE_CHARS_MAX: usize = 2_000;
+/// Space that is kept for the folder of a run, its output included: a script that frees space must run on a full disk.
+const RESERVE_BYTES: u64 = 1 << 20;
+/// The file that holds it, beside the runs.
+const RESERVE: &str = "reserve";
 /// A run that was prepared but left no mark may be swept after this long.
 const ABANDONED_AFTER: StdDuration = StdDuration::from_secs(24 * 60 * 60);
 
@@ -89,10 +93,40 @@ pub fn prepare(runs_dir: &Path, spec: &RunSpec) -> io::Result<PathBuf> {
     let text = serde_json::to_vec(spec)?;
     dir::create_private_all(runs_dir)?;
     let run = RunDir::new(std::path::absolute(runs_dir.join(&spec.run_id))?);
-    dir::create_private(run.path())?;
-    run.create(dir::SPEC)?.write_all(&text)?;
+    if let Err(error) = make(&run, &text) {
+        let full = error.kind() == io::ErrorKind::StorageFull;
+        if !full || std::fs::remove_file(runs_dir.join(RESERVE)).is_err() {
+            return Err(error);
+        }
+        // Nothing can have begun in it: the spec was not there.
+        let _ = std::fs::remove_dir_all(run.path());
+        make(&run, &text)?;
+    }
     dir::sync_dir(runs_dir)?;
     Ok(run.path().to_owned())
+}
+
+fn make(run: &RunDir, spec: &[u8]) -> io::Result<()> {
+    dir::create_private(run.path())?;
+    run.create(dir::SPEC)?.write_all(spec)
+}
+
+/// Keeps space for the next run, while there is some; [`prepare`] uses it up on a full disk.
+///
+/// # Errors
+/// If there is none, or the disk refuses otherwise.
+pub fn keep_reserve(runs_dir: &Path) -> io::Result<()> {
+    dir::create_private_all(runs_dir)?;
+    let path = runs_dir.join(RESERVE);
+    if path.exists() {
+        return Ok(());
+    }
+    let file = std::fs::File::create_new(&path)?;
+    let kept = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE_BYTES);
+    kept.map_err(|error| {
+        let _ = std::fs::remove_file(&path);
+        error.into()
+    })
 }
 
 /// Starts the prepared run and waits for its end. Dropping the future leaves the run going; [`adopt`] finds it again.

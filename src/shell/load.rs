@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use crate::config::{
-    SecretRef, Settings, SourceFile, check_references, codes, read_rules, read_settings,
+    FileRules, SecretRef, Settings, SourceFile, check_references, codes, groups, read_rules_every,
+    read_settings,
 };
-use crate::engine::policy::{Policy, Rule};
+use crate::engine::policy::Policy;
+use crate::model::time::Duration;
 use crate::model::written::{Problem, Severity};
 
 /// Where everything lies.
@@ -70,39 +72,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// How many rules people wrote; those about ourselves are not counted.
+    /// How many rules are in force.
     pub fn rule_count(&self) -> usize {
-        self.policy
-            .rules
-            .iter()
-            .filter(|r| r.file != OWN_FILE)
-            .count()
+        self.policy.rule_count()
     }
 }
-
-/// Where the rules about ourselves stand, as far as rules stand in files.
-const OWN_FILE: &str = "ops";
-
-/// Rules about ourselves, on the series that `ops` pushes to itself. They page the default receiver.
-const OWN_RULES: &str = r#"
-- name: ops_rule_file_broken
-  metric: ops_config_ok
-  window: 1m
-  aggregate: last
-  threshold: "< 1"
-  for: 5m
-  missing: resolve
-  annotations:
-    summary: "{{ $labels.file }} is broken; its last good version runs on. `ops check` shows what is wrong."
-- name: ops_log_damaged
-  metric: ops_log_damaged_places
-  window: 1m
-  aggregate: last
-  threshold: 0
-  missing: resolve
-  annotations:
-    summary: "Records in the data folder are damaged; what is around them was read. See the log of this start."
-"#;
 
 /// Loads, and remembers the last good version of each file.
 pub struct Loader {
@@ -110,7 +84,7 @@ pub struct Loader {
     texts: BTreeMap<String, String>,
     loaded: bool,
     gone: bool,
-    good: BTreeMap<String, Vec<Arc<Rule>>>,
+    good: BTreeMap<String, FileRules>,
     good_settings: Arc<Settings>,
     current: Arc<RwLock<Loaded>>,
 }
@@ -166,19 +140,24 @@ impl Loader {
                     .fallback
                     .insert(receiver.name.clone(), fallback.clone());
             }
+            if let Some(after) = receiver.fallback_after {
+                let name = receiver.name.clone();
+                policy.fallback_after.insert(name, after);
+            }
         }
         let files: Vec<SourceFile> = self
             .texts
             .iter()
             .filter_map(|(path, text)| self.rule_file(path, text))
             .collect();
-        let mut kept: BTreeMap<String, Vec<Arc<Rule>>> = BTreeMap::new();
+        let mut kept: BTreeMap<String, FileRules> = BTreeMap::new();
+        let interval = settings.evaluation_interval.unwrap_or(groups::INTERVAL);
         for file in &files {
             let text: Arc<str> = Arc::from(file.text.as_str());
-            let (mut rules, problems) = read_rules(file);
+            let (mut rules, problems) = read_rules_every(file, interval);
             if problems.iter().any(|p| p.severity == Severity::Error) {
                 policy.broken.push(file.path.clone());
-                rules = self.last_good(&file.path);
+                rules = self.last_good(&file.path, interval);
             } else {
                 self.remember(file);
                 let exists = |path: &str| self.places.find(path).is_file();
@@ -192,10 +171,10 @@ impl Loader {
                 .0
                 .extend(problems.into_iter().map(|p| (p, text.clone())));
             kept.insert(file.path.clone(), rules.clone());
-            policy.rules.extend(rules);
+            policy.rules.extend(rules.rules);
+            policy.groups.extend(rules.groups);
         }
         self.good = kept;
-        policy.rules.extend(own_rules());
         let state = files
             .iter()
             .map(|f| (f.path.clone(), !policy.broken.contains(&f.path)))
@@ -301,34 +280,25 @@ impl Loader {
         }
     }
 
-    fn last_good(&self, path: &str) -> Vec<Arc<Rule>> {
+    fn last_good(&self, path: &str, interval: Duration) -> FileRules {
         if let Some(rules) = self.good.get(path) {
             return rules.clone();
         }
         let Ok(text) = std::fs::read_to_string(self.copy_of(path)) else {
-            return Vec::new();
+            return FileRules::default();
         };
-        let (rules, problems) = read_rules(&SourceFile {
+        let file = SourceFile {
             path: path.to_owned(),
             shown: path.to_owned(),
             text,
-        });
+        };
+        let (rules, problems) = read_rules_every(&file, interval);
         if problems.iter().any(|p| p.severity == Severity::Error) {
-            Vec::new()
+            FileRules::default()
         } else {
             rules
         }
     }
-}
-
-fn own_rules() -> Vec<Arc<Rule>> {
-    let name = OWN_FILE.to_owned();
-    read_rules(&SourceFile {
-        path: name.clone(),
-        shown: name,
-        text: OWN_RULES.to_owned(),
-    })
-    .0
 }
 
 /// A file's text; bytes that are no text are replaced, so that the checker can point at them.
@@ -448,22 +418,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rules_about_ourselves_are_good() {
-        let file = SourceFile {
-            path: "ops".into(),
-            shown: "ops".into(),
-            text: OWN_RULES.into(),
-        };
-        let errors: Vec<_> = read_rules(&file)
-            .1
-            .into_iter()
-            .filter(|p| p.severity == Severity::Error)
-            .collect();
-        assert!(errors.is_empty(), "{errors:?}");
-        assert_eq!(own_rules().len(), 2);
-    }
-
-    #[test]
     fn a_folder_that_vanishes_takes_no_rule_with_it() {
         let root = std::env::temp_dir().join(format!("ops-gone-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&root);
@@ -487,7 +441,7 @@ mod tests {
         };
         let mut loader = Loader::new(places.clone());
         let before = ids(loader.load().unwrap());
-        assert_eq!(before.len(), 3);
+        assert_eq!(before.len(), 1);
         std::fs::rename(root.join("alerts"), root.join("away")).unwrap();
         let without = loader.load().unwrap();
         assert_eq!(without.problems.0[0].0.code, "OPS-L001");
@@ -527,7 +481,6 @@ mod tests {
             l.policy
                 .rules
                 .iter()
-                .filter(|r| r.file != "ops")
                 .map(|r| r.metric().to_owned())
                 .collect::<Vec<_>>()
         };
@@ -540,6 +493,67 @@ mod tests {
         assert_eq!(loaded.policy.broken, ["a.yml"]);
         let again = Loader::new(places).load().unwrap();
         assert_eq!(metrics(&again), ["a", "c"], "after a restart");
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn groups_are_loaded_checked_and_kept_like_any_rule() {
+        let root = std::env::temp_dir().join(format!("ops-groups-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        std::fs::create_dir_all(root.join("alerts")).unwrap();
+        let places = Places {
+            config: root.join("ops.yaml"),
+            root: root.clone(),
+            alerts: root.join("alerts"),
+            data: root.join("data"),
+            scripts: root.join("scripts"),
+            runbooks: root.join("runbooks"),
+        };
+        let groups = "groups:\n- name: g\n  rules:\n  - {record: a:b, expr: a}\n  - alert: B\n    expr: a:b > 1\n";
+        let named = "    notify: nobody_here\n    auto_heal: scripts/x.sh\n    runbook: wiki/b\n";
+        let write = |path: &str, text: &str| std::fs::write(root.join(path), text).unwrap();
+        write("ops.yaml", "global: {evaluation_interval: 15s}\n");
+        write("alerts/g.yml", &format!("{groups}{named}"));
+        write("alerts/e.yml", "expr: up == 0\nnotify: a@example.com\n");
+        let mut loader = Loader::new(places.clone());
+        let shape = |l: &Loaded| {
+            let groups = &l.policy.groups;
+            let told = groups
+                .iter()
+                .map(|g| format!("{} every {}: {} rules", g.id, g.interval, g.rules.len()));
+            told.collect::<Vec<_>>()
+        };
+        let loaded = loader.load().unwrap();
+        assert_eq!(
+            shape(&loaded),
+            ["e.yml;e every 0s: 1 rules", "g.yml;g every 15s: 2 rules"]
+        );
+        assert_eq!(loaded.rule_count(), 3);
+        let told: Vec<_> = loaded
+            .problems
+            .0
+            .iter()
+            .map(|(p, _)| (p.code, p.line))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (codes::UNKNOWN_RECEIVER, 7),
+                (codes::NO_SCRIPT, 8),
+                (codes::NO_RUNBOOK, 9)
+            ]
+        );
+        write("alerts/g.yml", &groups.replace("a:b > 1", "a:b >"));
+        write("alerts/e.yml", "expr: up == 1\nnotify: a@example.com\n");
+        for loaded in [loader.load().unwrap(), Loader::new(places).load().unwrap()] {
+            assert_eq!(loaded.policy.broken, ["g.yml"]);
+            assert_eq!(loaded.rule_count(), 3, "the last good version");
+            let (problem, _) = &loaded.problems.0[0];
+            assert_eq!(
+                (problem.code, problem.line, problem.column),
+                (codes::EXPR, 6, 16)
+            );
+        }
         std::fs::remove_dir_all(&root).unwrap();
     }
 }

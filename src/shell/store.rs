@@ -123,6 +123,8 @@ pub struct Damage {
     pub from: u64,
     /// Offset of the next good byte, or the end.
     pub to: u64,
+    /// How many records are lost there.
+    pub lost: u64,
 }
 
 /// Why a store cannot do what it was asked to.

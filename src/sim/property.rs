@@ -8,7 +8,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::engine::Input;
 use crate::engine::command::Command;
+use crate::engine::own::Own;
 use crate::engine::policy::{Missing, Policy};
 use crate::engine::state::State;
 use crate::model::labels::{Labels, SeriesKey, parse_matchers};
@@ -49,6 +51,8 @@ enum Action {
     Script(&'static str, Script),
     Command(Command),
     Policy(Arc<Policy>),
+    Clock(i64),
+    Own(Own, String, bool),
 }
 
 struct History {
@@ -110,7 +114,7 @@ fn a_policy(dice: &mut Dice, scale: u64) -> Arc<Policy> {
             "",
             "",
             "METRIC > 100",
-            "avg_over_time(METRIC[5s]) > 100",
+            "avg_over_time(METRIC[RANGEs]) > 100",
             "sum by (host) (METRIC) > 100 and on () a",
         ]);
         if expr.is_empty() {
@@ -121,11 +125,9 @@ fn a_policy(dice: &mut Dice, scale: u64) -> Arc<Policy> {
             r.missing = Missing::Hold;
         }
         let interval = *dice.one(&[0, 0, 2, 5]) * scale;
-        groups.push(rules::expr_group(
-            r,
-            &expr.replace("METRIC", metric),
-            interval,
-        ));
+        let range = (5 * scale).to_string();
+        let text = expr.replace("METRIC", metric).replace("RANGE", &range);
+        groups.push(rules::expr_group(r, &text, interval));
     }
     let mut policy = rules::policy(all);
     policy.groups = groups.into_iter().map(Arc::new).collect();
@@ -142,7 +144,7 @@ fn a_history(seed: u64) -> History {
     let keys = series();
     for _ in 0..4 + dice.roll(16) {
         at = at + Duration::from_ms(dice.roll(6_000) * scale);
-        let action = match dice.roll(16) {
+        let action = match dice.roll(19) {
             0..8 => Action::Feed(
                 dice.one(&keys).clone(),
                 Push {
@@ -176,6 +178,12 @@ fn a_history(seed: u64) -> History {
                 },
             ),
             13 | 14 => Action::Command(a_command(&mut dice, scale)),
+            15 => Action::Clock(*dice.one(&[0, 0, 3_600_000, -3_600_000, 90_000, -90_000])),
+            16 | 17 => Action::Own(
+                *dice.one(&Own::ALL),
+                (*dice.one(&["", "one@1"])).to_owned(),
+                dice.roll(3) > 0,
+            ),
             _ => Action::Policy(a_policy(&mut dice, scale)),
         };
         actions.push((at, action));
@@ -227,6 +235,8 @@ enum Cut {
     Restart(Crash),
     /// A tick's record is durable, its effects never leave.
     Die,
+    /// The first of a tick's records are durable.
+    Tear,
 }
 
 /// Plays a history, then a calm time in which everything is well and everything can end.
@@ -255,12 +265,19 @@ fn live(history: &History, cut: Cut) -> World {
                     world.restart();
                 }
                 Cut::Die => world.tick_and_die(),
+                Cut::Tear => world.tick_and_tear(),
             }
+        }
+    }
+    world.wall_ahead_ms = 0;
+    for what in Own::ALL {
+        for about in ["", "one@1"] {
+            own(&mut world, what, about, false);
         }
     }
     world.receivers.clear();
     world.scripts.clear();
-    world.give(crate::engine::Input::Command(Command::Switch {
+    world.give(Input::Command(Command::Switch {
         on: true,
         by: "ann".to_owned(),
         reason: String::new(),
@@ -301,7 +318,14 @@ fn act(world: &mut World, action: &Action) {
             }
         }
         Action::Policy(policy) => world.reload(policy.clone()),
+        Action::Clock(ahead_ms) => world.wall_ahead_ms = *ahead_ms,
+        Action::Own(what, about, is) => own(world, *what, about, *is),
     }
+}
+
+fn own(world: &mut World, what: Own, about: &str, is: bool) {
+    let (about, is) = (about.to_owned(), is.then(|| "so it is".to_owned()));
+    world.give(Input::Own { what, about, is });
 }
 
 fn check(seed: u64) {
@@ -312,6 +336,7 @@ fn check(seed: u64) {
         ("restart", Some(Cut::Restart(Crash::Gentle))),
         ("crash", Some(Cut::Restart(Crash::Hard))),
         ("death after a record", Some(Cut::Die)),
+        ("death between records", Some(Cut::Tear)),
     ];
     for (name, cut) in lives {
         let other = cut.map(|cut| live(&history, cut));

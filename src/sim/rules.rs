@@ -110,18 +110,26 @@ pub fn policy(rules: Vec<Rule>) -> Policy {
         rules: rules.into_iter().map(Arc::new).collect(),
         groups: Vec::new(),
         fallback: [("oncall".to_owned(), "manager".to_owned())].into(),
-        default_receiver: None,
-        broken: Vec::new(),
+        ..Policy::default()
     }
 }
 
 /// The rule files of the scenarios.
 pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
     let (mut rules, mut groups) = (Vec::new(), Vec::new());
+    let (mut default_receiver, mut broken) = (None, Vec::new());
     for name in names {
         let mut r = rule("slow", "county_api_ms", 10, 1000.0);
         match name.as_str() {
             "none" => continue,
+            "default" => {
+                default_receiver = Some("chief".to_owned());
+                continue;
+            }
+            "broken" => {
+                broken.push("slow.yml".to_owned());
+                continue;
+            }
             "plain" => {}
             "for" => r.for_ = S(5),
             "heal" => {
@@ -216,7 +224,10 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
         }
         rules.push(r);
     }
-    let mut policy = policy(rules);
-    policy.groups = groups.into_iter().map(Arc::new).collect();
-    Ok(Arc::new(policy))
+    Ok(Arc::new(Policy {
+        default_receiver,
+        broken,
+        groups: groups.into_iter().map(Arc::new).collect(),
+        ..policy(rules)
+    }))
 }

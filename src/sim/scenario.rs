@@ -14,6 +14,9 @@
 //! 110s  unsilence 1 by ann
 //! 120s  heals off by ann
 //! 130s  rules none.yml
+//! 140s  clock ahead 1h                  (or `behind 1h`, `right`: our own wall clock is set)
+//! 150s  own ops_samples_refused: no space left on the disk
+//! 160s  own ops_samples_refused over    (`own ops_log_damaged samples/1.seg@64: …` says what it is about)
 //! until 10m
 //! ---
 //! 00:00:01  began     county_api_ms{region="east"}  1580
@@ -21,7 +24,9 @@
 
 use std::sync::Arc;
 
+use crate::engine::Input;
 use crate::engine::command::Command;
+use crate::engine::own::Own;
 use crate::engine::policy::Policy;
 use crate::model::labels::{SeriesKey, parse_matchers};
 use crate::model::time::{Duration, Timestamp};
@@ -64,6 +69,14 @@ pub enum Step {
     Command(Command),
     /// Other rule files are in force.
     Rules(Vec<String>),
+    /// Our wall clock is set: so many milliseconds is it ahead.
+    Clock(i64),
+    /// How it stands with ourselves.
+    Own {
+        what: Own,
+        about: String,
+        is: Option<String>,
+    },
 }
 
 /// Why a text is not a scenario.
@@ -174,6 +187,12 @@ fn take(world: &mut World, step: &Step, rules: &Rules) -> Result<(), String> {
         }
         Step::Command(command) => world.command(command.clone()),
         Step::Rules(names) => world.reload(rules(names)?),
+        Step::Clock(ahead_ms) => world.wall_ahead_ms = *ahead_ms,
+        Step::Own { what, about, is } => world.give(Input::Own {
+            what: *what,
+            about: about.clone(),
+            is: is.clone(),
+        }),
     }
     Ok(())
 }
@@ -197,10 +216,40 @@ fn step(text: &str) -> Result<Step, String> {
             rest.split_whitespace().map(str::to_owned).collect(),
         )),
         "ack" | "silence" | "unsilence" | "heals" => command(verb, rest),
+        "clock" => clock(rest),
+        "own" => own(rest),
         _ => Err(format!(
-            "`{verb}` is not known: push, receiver, script, restart, crash, retire, rules, ack, silence, unsilence, heals"
+            "`{verb}` is not known: push, receiver, script, restart, crash, retire, rules, ack, silence, unsilence, heals, clock, own"
         )),
     }
+}
+
+fn clock(text: &str) -> Result<Step, String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    Ok(Step::Clock(match words.as_slice() {
+        ["right"] => 0,
+        ["ahead", by] => duration(by)?.ms().cast_signed(),
+        ["behind", by] => -duration(by)?.ms().cast_signed(),
+        _ => return Err("write `clock ahead 1h`, `clock behind 1h` or `clock right`".to_owned()),
+    }))
+}
+
+fn own(text: &str) -> Result<Step, String> {
+    let (head, is) = match (text.split_once(": "), text.strip_suffix(" over")) {
+        (Some((head, is)), _) => (head, Some(is.to_owned())),
+        (None, Some(head)) => (head, None),
+        (None, None) => {
+            return Err("write `own NAME [ABOUT]: SENTENCE` or `own NAME [ABOUT] over`".to_owned());
+        }
+    };
+    let (name, about) = head.split_once(' ').unwrap_or((head, ""));
+    let what = Own::ALL.into_iter().find(|own| own.name() == name);
+    let names = Own::ALL.map(Own::name).join(", ");
+    Ok(Step::Own {
+        what: what.ok_or_else(|| format!("`{name}` is not one of {names}"))?,
+        about: about.trim().to_owned(),
+        is,
+    })
 }
 
 fn push(text: &str) -> Result<Step, String> {

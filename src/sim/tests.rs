@@ -96,7 +96,7 @@ fn sim_a_bad_line_is_named() {
         error("until 5m\n0s frobnicate\n"),
         ScenarioError {
             line: 2,
-            what: "`frobnicate` is not known: push, receiver, script, restart, crash, retire, rules, ack, silence, unsilence, heals".to_owned()
+            what: "`frobnicate` is not known: push, receiver, script, restart, crash, retire, rules, ack, silence, unsilence, heals, clock, own".to_owned()
         }
     );
     for bad in [
@@ -107,6 +107,9 @@ fn sim_a_bad_line_is_named() {
         "script x exits 0",
         "0s ack 1",
         "0s silence a=\"b\" by ann",
+        "0s clock 1h",
+        "0s own ops_tired: very",
+        "0s own ops_samples_refused",
         "5s restart\n4s restart",
     ] {
         let lines = bad.lines().count();

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::engine::command::Command;
-use crate::engine::event::{Entry, Run};
+use crate::engine::event::{Entry, Event, Run};
 use crate::engine::intake::{Admitted, Batch, Intake};
+use crate::engine::pace::Pace;
 use crate::engine::policy::Policy;
 use crate::engine::series::{Sample, SeriesCopy};
 use crate::engine::transcript;
@@ -74,8 +75,12 @@ pub enum Crash {
 
 /// The world.
 pub struct World {
-    /// The time.
+    /// The time, by a clock that nobody sets.
     pub now: Timestamp,
+    /// How far the wall clock of the engine's machine is ahead of it.
+    pub wall_ahead_ms: i64,
+    /// The engine's time. It outlives the engine: what a restart makes of it is tested where it is made.
+    pace: Pace,
     /// Receivers by name; others accept after 100 ms.
     pub receivers: BTreeMap<String, Receiver>,
     /// Scripts by path; others exit 127 at once.
@@ -118,6 +123,13 @@ impl World {
     pub fn new(policy: Arc<Policy>, tick: Duration) -> Self {
         let mut world = Self {
             now: Timestamp::default(),
+            wall_ahead_ms: 0,
+            pace: Pace::start(
+                Duration::ZERO,
+                Timestamp::default(),
+                0,
+                Timestamp::default(),
+            ),
             receivers: BTreeMap::new(),
             scripts: BTreeMap::new(),
             accepted: Vec::new(),
@@ -142,6 +154,7 @@ impl World {
             keys: BTreeSet::new(),
             facts: BTreeMap::new(),
         };
+        world.engine.ticks_every(tick);
         world.give(Input::Policy(policy));
         world
     }
@@ -198,6 +211,15 @@ impl World {
             .min()
     }
 
+    fn mono(&self) -> Duration {
+        self.now.since(Timestamp::default())
+    }
+
+    /// The engine's time.
+    pub fn engine_now(&self) -> Timestamp {
+        self.pace.now(self.mono())
+    }
+
     /// Whether a delivery is under way that will not be accepted: after a restart nobody can know.
     pub fn in_doubt(&self) -> bool {
         self.due
@@ -217,6 +239,10 @@ impl World {
         }
         if self.next_tick <= self.now {
             self.next_tick = self.now + self.tick;
+            let wall = self.now.shifted(self.wall_ahead_ms);
+            if let Some(ahead_ms) = self.pace.read(self.mono(), wall) {
+                self.give(Input::Clock(ahead_ms));
+            }
             self.give(Input::Tick);
         }
     }
@@ -236,8 +262,10 @@ impl World {
             return false;
         }
         let mut admitted = Admitted::default();
-        let refused = self.intake.admit(self.now, &batch, &mut admitted);
-        if !refused.is_empty() {
+        let (now, ahead_ms) = (self.engine_now(), self.pace.ahead_ms(self.mono()));
+        let refused = self.intake.admit(now, ahead_ms, &batch, &mut admitted);
+        // Who is refused because a clock was set sends on; it is not what this world was made for otherwise.
+        if !refused.is_empty() && (self.wall_ahead_ms, ahead_ms) == (0, 0) {
             self.faults.push(format!("samples refused: {refused:?}"));
         }
         self.samples.push(SampleRecord {
@@ -301,7 +329,7 @@ impl World {
 
     /// Hands one input to the engine and carries out what it asks for.
     pub fn give(&mut self, input: Input) {
-        self.engine.handle(self.now, input);
+        self.engine.handle(self.engine_now(), input);
         self.drain();
     }
 
@@ -318,8 +346,8 @@ impl World {
     }
 
     fn store(&mut self, batch: &Batch) {
-        let mut admitted = Admitted::default();
-        let refused = self.intake.admit(self.now, batch, &mut admitted);
+        let (now, mut admitted) = (self.engine_now(), Admitted::default());
+        let refused = self.intake.admit(now, 0, batch, &mut admitted);
         if !refused.is_empty() {
             self.faults
                 .push(format!("own samples refused: {refused:?}"));
@@ -331,7 +359,7 @@ impl World {
             own: admitted.samples.clone(),
         });
         admitted.own = std::mem::take(&mut admitted.samples);
-        self.engine.handle(self.now, Input::Samples(admitted));
+        self.engine.handle(now, Input::Samples(admitted));
     }
 
     fn record(&mut self, entry: &Entry) {
@@ -339,7 +367,7 @@ impl World {
         for event in entry.events.iter().filter(|_| self.talks) {
             if let Some(words) = transcript::words(event, self.engine.view().state) {
                 self.transcript
-                    .push(format!("{}  {words}", self.now.clock()));
+                    .push(format!("{}  {words}", entry.at.clock()));
             }
         }
         match serde_json::to_string(entry) {
@@ -359,7 +387,18 @@ impl World {
     /// Dies and comes back with nothing but the two logs. The state before must be the state after.
     pub fn restart(&mut self) {
         let before = serde_json::to_string(self.engine.view().state).unwrap_or_default();
+        self.read_back();
+        let after = serde_json::to_string(self.engine.view().state).unwrap_or_default();
+        if before != after {
+            self.faults.push(difference(&before, &after));
+        }
+        self.go_on();
+    }
+
+    /// A new engine reads both logs.
+    fn read_back(&mut self) {
         self.engine = Engine::default();
+        self.engine.ticks_every(self.tick);
         self.intake = Intake::default();
         if self.crash == Crash::Hard {
             self.due.retain(|_, d| matches!(d, Due::Set(..)));
@@ -373,25 +412,11 @@ impl World {
                     .push(format!("an entry is not readable: {error}: {line}")),
             }
         }
-        let after = serde_json::to_string(self.engine.view().state).unwrap_or_default();
-        if before != after {
-            let at = before
-                .bytes()
-                .zip(after.bytes())
-                .take_while(|(a, b)| a == b)
-                .count();
-            let part = |s: &str| {
-                let bytes: Vec<u8> = s.bytes().skip(at.saturating_sub(100)).take(200).collect();
-                String::from_utf8_lossy(&bytes).into_owned()
-            };
-            self.faults.push(format!(
-                "a restart changed the state\nbefore …{}…\nafter  …{}…",
-                part(&before),
-                part(&after)
-            ));
-        }
+    }
+
+    fn go_on(&mut self) {
         self.engine
-            .handle(self.now, Input::Policy(self.policy.clone()));
+            .handle(self.engine_now(), Input::Policy(self.policy.clone()));
         self.engine.resume();
         self.drain();
     }
@@ -428,10 +453,29 @@ impl World {
         }
     }
 
+    /// A tick at once whose decisions were too many for one record; only the first records were durable.
+    pub fn tick_and_tear(&mut self) {
+        self.next_tick = self.now + self.tick;
+        self.engine.handle(self.engine_now(), Input::Tick);
+        while let Some(effect) = self.engine.next_effect() {
+            if let Effect::Record(entry) = effect {
+                let parts = entry.parts(10, |event| match event {
+                    Event::PageHeld { .. } | Event::PageReleased { .. } => 0,
+                    _ => 6,
+                });
+                for part in parts.iter().take(parts.len().div_ceil(2)) {
+                    self.record(part);
+                }
+            }
+        }
+        self.read_back();
+        self.go_on();
+    }
+
     /// A tick at once whose record is durable, and none of whose effects leaves: the worst moment to die.
     pub fn tick_and_die(&mut self) {
         self.next_tick = self.now + self.tick;
-        self.engine.handle(self.now, Input::Tick);
+        self.engine.handle(self.engine_now(), Input::Tick);
         while let Some(effect) = self.engine.next_effect() {
             if let Effect::Record(entry) = effect {
                 self.record(&entry);
@@ -439,4 +483,19 @@ impl World {
         }
         self.restart();
     }
+}
+
+/// Where two states part.
+fn difference(before: &str, after: &str) -> String {
+    let same = before.bytes().zip(after.bytes());
+    let at = same.take_while(|(a, b)| a == b).count();
+    let part = |s: &str| {
+        let bytes: Vec<u8> = s.bytes().skip(at.saturating_sub(100)).take(200).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    format!(
+        "a restart changed the state\nbefore …{}…\nafter  …{}…",
+        part(before),
+        part(after)
+    )
 }

@@ -1,12 +1,12 @@
-//! The wall clock steps an hour forwards, then back, under the real binary: nothing fires, ends or is paged for it.
+//! The wall clock is set under the real binary: nothing fires, ends or is paged for it, and a clock that stays set is
+//! followed, so that senders whose clocks are right are understood.
 
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-const RULE: &str =
-    "metric: lat\nwindow: 3s\nthreshold: 100\nnotify: [\"webhook:http://127.0.0.1:1/x\"]\n";
+use crate::lab::{Hooks, Lab, until};
+
+const RULE: &str = "metric: lat\nwindow: 3s\nthreshold: 100\nnotify: [hook]\n";
 
 fn faketime() -> Option<PathBuf> {
     let places = [
@@ -14,111 +14,135 @@ fn faketime() -> Option<PathBuf> {
         "/usr/lib/aarch64-linux-gnu",
         "/usr/lib",
     ];
-    places
+    let found = places
         .iter()
-        .map(|p| PathBuf::from(p).join("faketime/libfaketime.so.1"))
-        .find(|p| p.is_file())
-}
-
-async fn get(client: &reqwest::Client, url: String) -> serde_json::Value {
-    let text = match client.get(url).send().await {
-        Ok(reply) => reply.text().await.unwrap_or_default(),
-        Err(_) => String::new(),
-    };
-    serde_json::from_str(&text).unwrap_or_default()
-}
-
-#[test]
-fn a_step_of_the_wall_clock_changes_nothing() {
-    let Some(library) = faketime() else {
+        .map(|p| PathBuf::from(p).join("faketime/libfaketimeMT.so.1"))
+        .find(|p| p.is_file());
+    if found.is_none() {
         assert!(
             std::env::var_os("CI").is_none(),
             "faketime is missing: run tests/setup.sh"
         );
         eprintln!("SKIPPED, NOT TESTED: faketime is not installed (tests/setup.sh installs it)");
-        return;
-    };
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(step(library));
+    }
+    found
 }
 
-async fn step(library: PathBuf) {
-    let dir = std::env::temp_dir().join(format!("ops-clock-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(dir.join("alerts")).unwrap();
-    std::fs::write(dir.join("alerts/lat.yml"), RULE).unwrap();
-    std::fs::write(dir.join("offset"), "+0\n").unwrap();
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_ops"))
-        .args([
-            "serve",
-            "--tick",
-            "100ms",
-            "--listen",
-            &format!("127.0.0.1:{port}"),
-        ])
-        .current_dir(&dir)
+/// Starts the program with a wall clock that [`set`] moves; its monotonic clock is the real one.
+async fn serve(lab: &mut Lab, library: &Path) {
+    set(lab, "+0");
+    let mut command = lab.command();
+    command
         .env("LD_PRELOAD", library)
-        .env("FAKETIME_TIMESTAMP_FILE", dir.join("offset"))
+        .env("FAKETIME_TIMESTAMP_FILE", lab.dir.join("offset"))
         .env("FAKETIME_NO_CACHE", "1")
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let (client, base) = (reqwest::Client::new(), format!("http://127.0.0.1:{port}"));
-    let skew = async |client: &reqwest::Client| {
-        let ready = get(client, format!("{base}/ready")).await;
-        ready["checks"]["clock"]["status"]
-            .as_str()
-            .unwrap_or("")
-            .to_owned()
-    };
-    let incidents = async |client: &reqwest::Client| {
-        get(client, format!("{base}/api/ops/v1/incidents?state=all")).await["incidents"].clone()
-    };
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    lab.serve_as(command).await;
+}
 
-    // Push until the condition holds; then go on pushing for ten more ticks, so that a wrong edge would show.
-    let push_until = async |what: &str, done: &dyn Fn(&str, &serde_json::Value) -> bool| {
-        let (started, mut left) = (Instant::now(), 10);
-        while left > 0 {
-            assert!(
-                started.elapsed() < Duration::from_secs(30),
-                "{what}: not within 30 s"
-            );
-            let _ = client
-                .post(format!("{base}/metric"))
-                .body(r#"{"name":"lat","val":500}"#)
-                .send()
-                .await;
-            if done(&skew(&client).await, &incidents(&client).await) {
-                left -= 1;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    push_until("it fires", &|skew, found| {
-        skew == "ok" && found.as_array().is_some_and(|a| a.len() == 1)
+fn set(lab: &Lab, offset: &str) {
+    // Read at any moment: it must never be seen empty.
+    let new = lab.write("offset.new", &format!("{offset}\n"));
+    std::fs::rename(new, lab.dir.join("offset")).unwrap();
+}
+
+/// Pushes a sample as a sender does whose clock is ahead of the real one; whether it was taken.
+async fn push(lab: &Lab, value: f64, ahead_s: i64) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let ts = i64::try_from(now.as_millis()).unwrap() + ahead_s * 1_000;
+    let body = format!(r#"{{"name":"lat","val":{value},"ts":{ts}}}"#);
+    lab.post("/metric", &body).await == 204
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_of_the_wall_clock_changes_nothing() {
+    let Some(library) = faketime() else { return };
+    let (mut lab, hooks) = (Lab::new("clock"), Hooks::open().await);
+    lab.write("ops.yaml", &hooks.settings(&["hook"]));
+    lab.write("alerts/lat.yml", RULE);
+    serve(&mut lab, &library).await;
+    until("it pages", async || {
+        lab.push("lat", 500.0).await && hooks.kinds("hook", "lat") == ["opened"]
     })
     .await;
-    let before = incidents(&client).await;
-    for offset in ["+3600\n", "-3600\n"] {
-        std::fs::write(dir.join("offset"), offset).unwrap();
-        push_until("the step is seen", &|skew, _| skew == "degraded").await;
-        let after = incidents(&client).await;
-        assert_eq!(after.as_array().map(Vec::len), Some(1), "{offset}: {after}");
+    let before = lab.incidents().await;
+    for offset in ["+3600", "-3600"] {
+        set(&lab, offset);
+        // Ten ticks more, so that a wrong edge would show.
+        let mut left = 10;
+        until("the step is seen", async || {
+            assert!(lab.push("lat", 500.0).await);
+            left -= i32::from(lab.check("clock").await.0 == "degraded");
+            tokio::time::sleep(Duration::from_millis(80)).await;
+            left <= 0
+        })
+        .await;
+        let after = lab.incidents().await;
+        assert_eq!(after.len(), 1, "{offset}: {after:?}");
         assert_eq!(after[0]["opened_at"], before[0]["opened_at"], "{offset}");
-        assert!(after[0]["closed"].is_null(), "{offset}: {after}");
+        assert!(after[0]["closed"].is_null(), "{offset}: {after:?}");
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    std::fs::remove_dir_all(&dir).unwrap();
+    assert_eq!(hooks.told().len(), 1);
+}
+
+/// The clock is set by this much and stays so; senders have the right time, and some do not say theirs.
+async fn followed(ahead_s: i64) {
+    let Some(library) = faketime() else { return };
+    let (mut lab, hooks) = (Lab::new("followed"), Hooks::open().await);
+    lab.write("ops.yaml", &hooks.settings(&["hook"]));
+    lab.write("alerts/lat.yml", RULE);
+    serve(&mut lab, &library).await;
+    until("it pages", async || {
+        push(&lab, 500.0, 0).await && hooks.kinds("hook", "lat") == ["opened"]
+    })
+    .await;
+    let ticks = async || {
+        let text = lab.client.get(lab.url("/metrics")).send().await.unwrap();
+        let text = text.text().await.unwrap();
+        let of = |name: &str| {
+            let line = text
+                .lines()
+                .find_map(|l| l.strip_prefix(&format!("{name} ")));
+            line.unwrap().parse::<u64>().unwrap()
+        };
+        (of("ops_ticks_total"), of("ops_ticks_skipped_total"))
+    };
+    let (before, began) = (ticks().await, std::time::Instant::now());
+    set(&lab, &format!("{ahead_s:+}"));
+    assert!(
+        !push(&lab, 500.0, ahead_s).await,
+        "not at once: it may be set back"
+    );
+    // Those who say no time bridge the time until it is believed.
+    until("senders with the right time are understood", async || {
+        assert!(lab.push("lat", 500.0).await);
+        push(&lab, 500.0, ahead_s).await
+    })
+    .await;
+    assert!(
+        began.elapsed() > Duration::from_secs(19),
+        "{:?}",
+        began.elapsed()
+    );
+    let (_, clock) = lab.check("clock").await;
+    assert!(clock.contains("led there"), "{clock}");
+    // What they say counts, at the time at which they say it: the window is theirs alone now, and it ends well.
+    until("it is over", async || {
+        assert!(push(&lab, 1.0, ahead_s).await);
+        hooks.kinds("hook", "lat") == ["opened", "closed"]
+    })
+    .await;
+    let (after, lasted) = (ticks().await, began.elapsed().as_secs());
+    assert_eq!(after.1, before.1, "no slot was skipped");
+    let slots = after.0 - before.0;
+    assert!(slots >= lasted * 8, "{slots} slots in {lasted} s");
+    assert!(!push(&lab, 1.0, 0).await, "the old time is an hour off now");
+    lab.kill();
+    serve(&mut lab, &library).await;
+    assert_eq!(hooks.told().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_stays_set_is_followed_without_an_edge() {
+    tokio::join!(followed(3_600), followed(-3_600));
 }

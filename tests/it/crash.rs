@@ -4,9 +4,7 @@
 //! `OPS_KILLS` sets how many times (default 25; the long hunt is `OPS_KILLS=200`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener as StdListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,113 +15,12 @@ use ops::shell::drive::{KIND_OWN_SAMPLES, KIND_SAMPLES};
 use ops::shell::store::Pos;
 use ops::shell::store::replay::replay;
 
+use crate::lab::{Hooks, Lab, until};
+
 const RULE: &str = "metric: m\nwindow: 600ms\nthreshold: 100\naggregate: last\nnotify: [hook]\naction: \"ROLLBACK:M\"\nheal:\n  limit: 100000 in 1h\n  backoff: 1ms..2ms\n  settle: 0s\n  within: 2s\n  hold: 100ms\n";
 
-struct Lab {
-    dir: PathBuf,
-    port: u16,
-    hook: String,
-    told: Arc<Mutex<Vec<(String, u64, String)>>>,
-}
-
-impl Lab {
-    async fn open() -> Lab {
-        let dir = std::env::temp_dir().join(
-            format!("ops-crash-{}-{:?}", std::process::id(), Instant::now())
-                .replace(['{', '}', ' ', ':'], "_"),
-        );
-        for sub in ["alerts", "scripts"] {
-            std::fs::create_dir_all(dir.join(sub)).unwrap();
-        }
-        let told: Arc<Mutex<Vec<(String, u64, String)>>> = Arc::default();
-        let seen = told.clone();
-        let hook = axum::Router::new().route(
-            "/",
-            axum::routing::post(move |headers: axum::http::HeaderMap, body: String| {
-                let body: serde_json::Value = serde_json::from_str(&body).unwrap();
-                let key = headers["idempotency-key"].to_str().unwrap().to_owned();
-                let incident = body["ops"]["incident"].as_u64().unwrap();
-                seen.lock().unwrap().push((
-                    key,
-                    incident,
-                    body["ops"]["kind"].as_str().unwrap().to_owned(),
-                ));
-                async { "ok" }
-            }),
-        );
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let hook_url = format!("http://{}/", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, hook).await });
-        std::fs::write(dir.join("alerts/m.yml"), RULE).unwrap();
-        let script = dir.join("scripts/rollback_m.sh");
-        std::fs::write(
-            &script,
-            format!(
-                "#!/bin/sh\necho \"$OPS_RUN_ID\" >> {}/started\n",
-                dir.display()
-            ),
-        )
-        .unwrap();
-        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .unwrap();
-        let port = StdListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        Lab {
-            dir,
-            port,
-            hook: hook_url,
-            told,
-        }
-    }
-
-    /// Every other life acknowledges before the disk has synced: that too must outlive a kill.
-    fn start(&self, life: u32) -> Child {
-        let durability = ["sync", "40ms"][life as usize % 2];
-        let settings = format!(
-            "durability: {durability}\nsnapshot_interval: 150ms\nreceivers:\n- name: hook\n  webhook_configs:\n  - url: {}\n",
-            self.hook
-        );
-        std::fs::write(self.dir.join("ops.yaml"), settings).unwrap();
-        Command::new(env!("CARGO_BIN_EXE_ops"))
-            .args([
-                "serve",
-                "--tick",
-                "100ms",
-                "--listen",
-                &format!("127.0.0.1:{}", self.port),
-            ])
-            .current_dir(&self.dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(
-                std::fs::File::options()
-                    .create(true)
-                    .append(true)
-                    .open(self.dir.join("stderr"))
-                    .unwrap(),
-            )
-            .spawn()
-            .unwrap()
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
-    }
-}
-
-async fn until(what: &str, limit: Duration, mut done: impl AsyncFnMut() -> bool) {
-    let started = Instant::now();
-    while !done().await {
-        assert!(started.elapsed() < limit, "{what}: not within {limit:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 /// Values in the sample log, with how often each is there.
-fn logged(dir: &Path) -> BTreeMap<u64, usize> {
+pub(crate) fn logged(dir: &Path) -> BTreeMap<u64, usize> {
     let mut keys: Keys<SeriesKey> = Keys::default();
     let mut found = BTreeMap::new();
     let report = replay(&dir.join("data/samples"), Pos::new(1), &mut |record| {
@@ -182,6 +79,14 @@ async fn windows(data: &Path) -> (BTreeMap<String, Vec<(i64, u64)>>, usize) {
     (newest, images)
 }
 
+/// Every other life acknowledges before the disk has synced: that too must outlive a kill.
+fn start(lab: &mut Lab, hooks: &Hooks, life: u32) {
+    let durability = ["sync", "40ms"][life as usize % 2];
+    let own = format!("durability: {durability}\nsnapshot_interval: 150ms\n");
+    lab.write("ops.yaml", &(own + &hooks.settings(&["hook"])));
+    lab.start();
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_is_doubled_by_kill_9() {
     tokio::runtime::Builder::new_multi_thread()
@@ -207,7 +112,13 @@ async fn hunt() {
         seed ^= seed << 17;
         seed
     };
-    let lab = Lab::open().await;
+    let mut lab = Lab::new("crash");
+    let hooks = Hooks::open().await;
+    lab.write("alerts/m.yml", RULE);
+    lab.script(
+        "rollback_m.sh",
+        &format!("echo \"$OPS_RUN_ID\" >> {}/started", lab.dir.display()),
+    );
     let client = reqwest::Client::new();
     let acked: Arc<Mutex<BTreeSet<u64>>> = Arc::default();
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -261,48 +172,28 @@ async fn hunt() {
         }
     });
 
-    let mut child = lab.start(0);
+    start(&mut lab, &hooks, 0);
     for life in 1..=kills {
         tokio::time::sleep(Duration::from_millis(100 + random() % 900)).await;
-        child.kill().unwrap();
-        child.wait().unwrap();
-        child = lab.start(life);
+        lab.kill();
+        start(&mut lab, &hooks, life);
     }
     // Let it become calm: every incident closes and every closing message is out.
     calm.store(true, std::sync::atomic::Ordering::Relaxed);
-    until(
-        "every incident closes",
-        Duration::from_secs(30),
-        async || {
-            let Ok(reply) = client
-                .get(lab.url("/api/ops/v1/incidents?state=open"))
-                .send()
-                .await
-            else {
-                return false;
-            };
-            let body: serde_json::Value =
-                serde_json::from_str(&reply.text().await.unwrap_or_default()).unwrap_or_default();
-            body["incidents"].as_array().is_some_and(Vec::is_empty)
-        },
-    )
+    until("every incident closes", async || {
+        let (status, body) = lab.get("/api/ops/v1/incidents?state=open").await;
+        status == 200 && body["incidents"].as_array().is_some_and(Vec::is_empty)
+    })
     .await;
     until(
         "every told incident is closed to its receiver",
-        Duration::from_secs(30),
         async || {
-            let told = lab.told.lock().unwrap();
-            let opened: BTreeSet<u64> = told
-                .iter()
-                .filter(|(_, _, kind)| kind != "closed")
-                .map(|(_, i, _)| *i)
-                .collect();
-            let closed: BTreeSet<u64> = told
-                .iter()
-                .filter(|(_, _, kind)| kind == "closed")
-                .map(|(_, i, _)| *i)
-                .collect();
-            opened.is_subset(&closed)
+            let told = hooks.told();
+            let of = |closing: bool| -> BTreeSet<u64> {
+                let told = told.iter().filter(|t| (t.kind() == "closed") == closing);
+                told.map(|t| t.incident()).collect()
+            };
+            of(false).is_subset(&of(true))
         },
     )
     .await;
@@ -311,8 +202,7 @@ async fn hunt() {
         pusher.await.unwrap();
     }
     wave.await.unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
+    lab.kill();
 
     let found = logged(&lab.dir);
     let acked = acked.lock().unwrap().clone();
@@ -338,12 +228,12 @@ async fn hunt() {
     );
     assert!(from_log.values().map(Vec::len).sum::<usize>() > kills as usize * 10);
 
-    let told = lab.told.lock().unwrap().clone();
+    let told = hooks.told();
     let mut keys: BTreeMap<(u64, String), BTreeSet<String>> = BTreeMap::new();
-    for (key, incident, kind) in &told {
-        keys.entry((*incident, kind.clone()))
+    for page in &told {
+        keys.entry((page.incident(), page.kind().to_owned()))
             .or_default()
-            .insert(key.clone());
+            .insert(page.key.clone());
     }
     for ((incident, kind), keys) in &keys {
         if kind == "opened" || kind == "closed" {
@@ -368,5 +258,4 @@ async fn hunt() {
         told.len() > 2 && !distinct.is_empty(),
         "nothing was told or run: the test would mean nothing"
     );
-    std::fs::remove_dir_all(&lab.dir).unwrap();
 }

@@ -3,15 +3,10 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// `ops` in the project folder, without what the developer's environment says.
-fn ops(dir: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ops"));
-    for (name, _) in std::env::vars_os() {
-        if name.as_encoded_bytes().starts_with(b"OPS_") {
-            command.env_remove(name);
-        }
-    }
-    command.current_dir(dir).args(args).output().unwrap()
+use crate::lab::ops;
+
+fn run(dir: &Path, args: &[&str]) -> Output {
+    ops(dir).args(args).output().unwrap()
 }
 
 fn project() -> &'static Path {
@@ -20,10 +15,10 @@ fn project() -> &'static Path {
 
 #[test]
 fn the_examples_are_sound() {
-    let checked = ops(project(), &["check"]);
+    let checked = run(project(), &["check"]);
     let told = String::from_utf8(checked.stdout).unwrap();
     assert_eq!(
-        told, "3 files, 2 rules: 0 errors, 0 warnings\n",
+        told, "4 files, 4 rules: 0 errors, 0 warnings\n",
         "{:?}",
         checked.stderr
     );
@@ -74,13 +69,13 @@ fn a_broken_project_is_told_all_at_once() {
     )
     .unwrap();
     std::fs::write(dir.join("alerts/b.yml"), "metric: up\nwindo: 3m\n").unwrap();
-    let text = ops(&dir, &["check"]);
-    let json = ops(&dir, &["check", "--output", "json"]);
-    let one = ops(&dir, &["check", "alerts/b.yml"]);
-    let gone = ops(&dir, &["check", "alerts/c.yml", "alerts/b.yml"]);
+    let text = run(&dir, &["check"]);
+    let json = run(&dir, &["check", "--output", "json"]);
+    let one = run(&dir, &["check", "alerts/b.yml"]);
+    let gone = run(&dir, &["check", "alerts/c.yml", "alerts/b.yml"]);
     std::fs::create_dir(dir.join("scripts")).unwrap();
     std::fs::write(dir.join("scripts/none.sh"), "#!/bin/sh\n").unwrap();
-    let idle = ops(&dir, &["check", "alerts/a.yml"]);
+    let idle = run(&dir, &["check", "alerts/a.yml"]);
     let wrote = dir.join("data").exists();
     std::fs::remove_dir_all(&dir).unwrap();
 
@@ -117,11 +112,13 @@ fn wrong_usage_is_told_from_failure() {
         (&["--tick", "0s", "check"], 2),
         (&["alerts", "--url", "http://127.0.0.1:1"], 1),
         (&["dashboard", "county_api_ms"], 0),
+        (&["explain", "r032"], 0),
+        (&["explain", "no-such-code"], 1),
         (&["receivers"], 0),
         (&["actions"], 0),
         (&["completions", "bash"], 0),
     ] {
-        let done = ops(project(), args);
+        let done = run(project(), args);
         assert_eq!(done.status.code(), Some(code), "{args:?}");
         assert_eq!(done.stdout.is_empty(), code != 0, "{args:?}");
         assert_eq!(done.stderr.is_empty(), code == 0, "{args:?}");
@@ -140,6 +137,8 @@ fn the_scenarios_that_ship_go_as_they_are_written_and_a_wrong_one_is_shown() {
             .unwrap();
         (run.status.code(), String::from_utf8(run.stdout).unwrap())
     };
+    let (code, out) = play(&root.join("alerts/records_queue.scenario"));
+    assert_eq!(code, Some(0), "{out}");
     let file = root.join("alerts/county_api.scenario");
     let (code, out) = play(&file);
     assert_eq!(code, Some(0), "{out}");

@@ -10,8 +10,8 @@ use ops::receivers::email::{self, EmailTerms, Mail};
 use ops::shell::carry::{Carrier, SmtpSettings, SmtpTls};
 use ops::shell::inbox::{Arrival, Inbox};
 
-mod hooks;
-mod server;
+pub(crate) mod hooks;
+pub(crate) mod server;
 
 use serde_json::Value;
 use server::Server;
@@ -38,6 +38,8 @@ pub(crate) fn page(kind: PageKind) -> Page {
         }],
         opened_at: Timestamp::from_ms(1_763_913_903_000),
         at: Timestamp::from_ms(1_763_913_903_500),
+        over: String::new(),
+        more: 0,
         runbook: None,
         heal: String::new(),
         board: "/board/county_api_ms".into(),

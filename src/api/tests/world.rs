@@ -50,9 +50,9 @@ pub async fn world(tokens: Vec<Token>) -> World {
         shown: "r.yml".to_owned(),
         text: RULES.to_owned(),
     });
-    assert!(rules.len() == 1, "{problems:?}");
+    assert!(rules.rules.len() == 1, "{problems:?}");
     let policy = Arc::new(Policy {
-        rules,
+        rules: rules.rules,
         ..Policy::default()
     });
     let start = Start {

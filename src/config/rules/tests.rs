@@ -69,6 +69,7 @@ fn test(rule: &Rule) -> &WindowTest {
 fn the_manuals_examples_are_rules() {
     let (rules, problems) = read_rules(&file(MANUAL));
     assert_eq!(problems, []);
+    let rules = rules.rules;
     let names: Vec<&str> = rules.iter().map(|r| r.name.as_str()).collect();
     assert_eq!(names, ["county", "county_2"]);
     assert_eq!(rules[0].id.0, "county.yml/county");
@@ -86,7 +87,7 @@ fn the_manuals_examples_are_rules() {
 fn every_field_arrives() {
     let (rules, problems) = read_rules(&file(FULL));
     assert_eq!(problems, []);
-    let rule = &rules[0];
+    let rule = &rules.rules[0];
     let told = [
         format!(
             "{} | {} | {:?}",
@@ -270,24 +271,6 @@ groups: []
                |
                = help: make it two steps
               at alerts/county.yml:17:5
-
-            error[OPS-R003]: PromQL expressions are not supported yet
-              --> alerts/county.yml:21:1
-               |
-            21 | expr: up == 0
-               | ^^^^
-               |
-               = help: use `metric`, `window` and `threshold` (or `when`) instead
-              at alerts/county.yml:21:1
-
-            error[OPS-R002]: rule groups are not supported yet
-              --> alerts/county.yml:23:1
-               |
-            23 | groups: []
-               | ^^^^^^
-               |
-               = help: write each rule as a document or list item with `metric`, `window` and `threshold`
-              at alerts/county.yml:23:1
         "#]],
     );
 }
@@ -337,6 +320,36 @@ fn broken_yaml_is_placed() {
 }
 
 #[test]
+fn a_document_that_prometheus_would_not_read_is_read_and_named() {
+    check(
+        "groups: []\n---\nmetric: a\nthreshold: 1\n---\ngroups: []\n",
+        expect![[r#"
+            warning[OPS-R027]: Prometheus would not read this document: it is not the first of a file with `groups`
+             --> alerts/county.yml:3:1
+              |
+            3 | metric: a
+              | ^
+              |
+              = help: it is read here; for both, put its groups below the first `groups:`
+              at alerts/county.yml:3:1
+
+            warning[OPS-R027]: Prometheus would not read this document: it is not the first of a file with `groups`
+             --> alerts/county.yml:6:1
+              |
+            6 | groups: []
+              | ^
+              |
+              = help: it is read here; for both, put its groups below the first `groups:`
+              at alerts/county.yml:6:1
+        "#]],
+    );
+    check(
+        "metric: a\nthreshold: 1\n---\ngroups: []\n",
+        expect![[r#""#]],
+    );
+}
+
+#[test]
 fn what_rules_name_must_be_there() {
     let text =
         format!("{MANUAL}notify: [pager_dty, webhook:https://x.gov/y]\nauto_heal: scripts/x.sh\n");
@@ -362,7 +375,7 @@ fn what_rules_name_must_be_there() {
 fn a_flood_of_problems_is_cut_and_said() {
     let text = "- {metric: m, threshold: x}\n".repeat(1000);
     let (rules, problems) = read_rules(&file(&text));
-    assert_eq!((rules.len(), problems.len()), (0, 201));
+    assert_eq!((rules.count(), problems.len()), (0, 201));
     assert_eq!(
         problems[200].brief(),
         "alerts/county.yml:1001:1: 800 more problems are not listed [OPS-Y006]"
@@ -374,7 +387,7 @@ fn the_same_rule_twice_is_one_too_many() {
     let one = "- {name: a, metric: m, threshold: 1}\n";
     let (rules, problems) = read_rules(&file(&format!("{one}{one}")));
     assert_eq!(
-        (rules.len(), problems[0].code, problems[0].line),
+        (rules.count(), problems[0].code, problems[0].line),
         (1, codes::DUPLICATE_RULE, 2)
     );
 }

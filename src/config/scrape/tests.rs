@@ -74,7 +74,6 @@ scrape_configs:
   - {target_label: __address__, replacement: "probe:9115"}
 "#,
         expect![[r#"
-            ops.yaml:4:3: `evaluation_interval` is accepted but not acted on [OPS-S004]
             ops.yaml:5:3: `external_labels` is accepted but not acted on [OPS-S004]
             {host="node-1",instance="node-1:9100",job="node",region="east"} http://node-1:9100/metrics 15s/10s
             {host="[::1]",instance="[::1]:9100",job="node",region="east"} http://[::1]:9100/metrics 15s/10s

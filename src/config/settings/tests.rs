@@ -23,6 +23,7 @@ fn an_alertmanager_file_pastes_in() {
     let (settings, told) = read(
         r#"
 global:
+  evaluation_interval: 15s
   resolve_timeout: 5m
   smtp_smarthost: mail.opm.gov:465
   smtp_from: Ops <ops@opm.gov>
@@ -34,6 +35,7 @@ route:
 receivers:
 - name: team
   fallback: boss
+  fallback_after: 90s
   email_configs: [{to: "a@opm.gov, b@opm.gov", send_resolved: true}]
   webhook_configs:
   - url: https://hook.gov/${TOKEN}
@@ -53,11 +55,11 @@ auth:
 "#,
     );
     expect![[r#"
-        ops.yaml:3:3: `resolve_timeout` is accepted but not acted on [OPS-S004]
-        ops.yaml:10:3: `group_by` is accepted but not acted on [OPS-S004]
-        ops.yaml:14:48: `send_resolved` is accepted but not acted on [OPS-S004]
-        ops.yaml:20:3: `slack_configs` is accepted but not acted on [OPS-S004]
-        ops.yaml:21:1: `inhibit_rules` is accepted but not acted on [OPS-S004]"#]]
+        ops.yaml:4:3: `resolve_timeout` is accepted but not acted on [OPS-S004]
+        ops.yaml:11:3: `group_by` is accepted but not acted on [OPS-S004]
+        ops.yaml:16:48: `send_resolved` is accepted but not acted on [OPS-S004]
+        ops.yaml:22:3: `slack_configs` is accepted but not acted on [OPS-S004]
+        ops.yaml:23:1: `inhibit_rules` is accepted but not acted on [OPS-S004]"#]]
     .assert_eq(&told);
     expect![[r#"
         Settings {
@@ -78,12 +80,18 @@ auth:
                 "boss": Receiver {
                     name: "boss",
                     fallback: None,
+                    fallback_after: None,
                     ways: [],
                 },
                 "team": Receiver {
                     name: "team",
                     fallback: Some(
                         "boss",
+                    ),
+                    fallback_after: Some(
+                        Duration(
+                            90000,
+                        ),
                     ),
                     ways: [
                         Email {
@@ -136,6 +144,11 @@ auth:
             retention: Some(
                 Duration(
                     86400000,
+                ),
+            ),
+            evaluation_interval: Some(
+                Duration(
+                    15000,
                 ),
             ),
             snapshot_interval: None,

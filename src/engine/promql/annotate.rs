@@ -65,11 +65,46 @@ pub(super) struct Bent {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Notes {
     said: BTreeMap<(Grade, String), (Origin, Option<Bent>)>,
+    extremes: BTreeMap<(Origin, Param), Extremes>,
+}
+
+/// Scalars that must lie between two bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Param {
+    Quantile,
+    Ratio,
+}
+
+/// The values of a scalar that are out of bounds.
+#[derive(Clone, Copy, Debug)]
+struct Extremes {
+    most: f64,
+    least: f64,
+    nan: bool,
+}
+
+impl Default for Extremes {
+    fn default() -> Self {
+        Self {
+            most: f64::NEG_INFINITY,
+            least: f64::INFINITY,
+            nan: false,
+        }
+    }
+}
+
+impl Extremes {
+    fn see(&mut self, v: f64) {
+        self.most = self.most.max(v);
+        self.least = self.least.min(v);
+        self.nan |= v.is_nan();
+    }
 }
 
 impl Notes {
     pub(super) fn clear(&mut self) {
         self.said.clear();
+        self.extremes.clear();
     }
     fn add(&mut self, grade: Grade, from: Origin, text: String) {
         let (first, _) = self.said.entry((grade, text)).or_insert((from, None));
@@ -91,15 +126,23 @@ impl Notes {
             ),
         );
     }
-    pub(super) fn ratio(&mut self, from: Origin, ratio: f64, capped: f64) {
-        self.warn(
-            from,
-            format!(
-                "ratio value should be between -1 and 1, got {}, capping to {}",
-                shortest(ratio),
-                shortest(capped)
-            ),
-        );
+    /// Judges the scalar of `quantile`: of all steps of a query the largest and the smallest are told.
+    pub(super) fn quantile_of_aggregation(&mut self, from: Origin, q: f64) {
+        if q.is_nan() || !(0.0..=1.0).contains(&q) {
+            self.extremes
+                .entry((from, Param::Quantile))
+                .or_default()
+                .see(q);
+        }
+    }
+    /// The same for that of `limit_ratio`.
+    pub(super) fn ratio(&mut self, from: Origin, ratio: f64) {
+        if !(-1.0..=1.0).contains(&ratio) {
+            self.extremes
+                .entry((from, Param::Ratio))
+                .or_default()
+                .see(ratio);
+        }
     }
     pub(super) fn bad_bucket(&mut self, from: Origin, metric: &str, label: &str) {
         let text = format!(
@@ -281,10 +324,44 @@ impl Notes {
         );
     }
 
+    /// Says which scalars were out of bounds.
+    fn tell_extremes(&mut self) {
+        for ((from, param), all) in std::mem::take(&mut self.extremes) {
+            match param {
+                Param::Quantile => {
+                    let values = [
+                        all.nan.then_some(f64::NAN),
+                        (all.most > 1.0).then_some(all.most),
+                        (all.least < 0.0).then_some(all.least),
+                    ];
+                    values
+                        .into_iter()
+                        .flatten()
+                        .for_each(|q| self.quantile(from, q));
+                }
+                Param::Ratio => {
+                    for (ratio, bound) in [(all.most, 1.0), (all.least, -1.0)] {
+                        if ratio.abs() > 1.0 && ratio.is_sign_positive() == (bound > 0.0) {
+                            self.warn(
+                                from,
+                                format!(
+                                    "ratio value should be between -1 and 1, got {}, capping to {bound}",
+                                    shortest(ratio)
+                                ),
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     /// The warnings and the infos, with their places in `text`.
     pub(super) fn told(&self, text: Option<&str>) -> (BTreeSet<String>, BTreeSet<String>) {
+        let mut all = self.clone();
+        all.tell_extremes();
         let (mut warnings, mut infos) = (BTreeSet::new(), BTreeSet::new());
-        for ((grade, said), (from, bent)) in &self.said {
+        for ((grade, said), (from, bent)) in &all.said {
             let more = bent.as_ref().map(bending).unwrap_or_default();
             let at = from.at as usize;
             // Without the text it is taken to be one line.
@@ -353,7 +430,7 @@ mod tests {
         let mut notes = Notes::default();
         notes.not_gauge(Origin { order: 5, at: 9 }, "m");
         notes.not_gauge(Origin { order: 2, at: 14 }, "m");
-        notes.ratio(Origin { order: 0, at: 1 }, -1.1, -1.0);
+        notes.ratio(Origin { order: 0, at: 1 }, -1.1);
         let (warnings, infos) = notes.told(Some("sum(\n  rate(m))"));
         assert!(infos.is_empty());
         assert_eq!(

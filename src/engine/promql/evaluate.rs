@@ -16,7 +16,8 @@ use crate::engine::promql::ast::BinaryOp;
 use crate::engine::promql::column::{Column, Kind, Sample};
 use crate::engine::promql::functions::math::arithmetic;
 use crate::engine::promql::number::{max, min};
-use crate::engine::promql::plan::{Node, NodeId, Period, Plan, Root, Scalar, What};
+use crate::engine::promql::part::{Node, Scalar, What};
+use crate::engine::promql::plan::{NodeId, Period, Plan, Root};
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::Source;
 use crate::engine::promql::workspace::Workspace;
@@ -54,7 +55,7 @@ impl Plan {
         source: &S,
         ws: &mut Workspace,
     ) -> Result<(), EvalError> {
-        loop {
+        for turn in 0.. {
             ws.prepare(self, source.settled());
             let period = Period { start: at, end: at };
             let result = Run {
@@ -68,8 +69,12 @@ impl Plan {
             if !self.has_fresh(ws) {
                 return result;
             }
+            if turn == 0 {
+                self.forget_tables();
+            }
             self.take_fresh(source, ws)?;
         }
+        Ok(())
     }
 
     /// Whether the evaluation has met label sets that the plan does not have.
@@ -127,33 +132,43 @@ impl<S: Source> Run<'_, S> {
     /// The whole expression at one time.
     pub fn step(&mut self, at: i64) -> Result<(), EvalError> {
         self.ws.touched = self.ws.kept;
+        self.scope(0, 0, at)?;
         match &self.plan.root {
             Root::Text(_) => Ok(()),
             Root::Scalar(scalar) => {
-                self.ws.number = self.scalar(scalar, at)?;
+                self.ws.number = self.scalar(scalar, at);
                 Ok(())
             }
-            Root::Vector { node, clash, .. } => {
-                self.node(*node, at)?;
-                match clash {
-                    Some(first) => self.differ(*node, first),
-                    None => Ok(()),
-                }
-            }
+            Root::Vector { node, clash, .. } => match clash {
+                Some(first) => self.differ(*node, first),
+                None => Ok(()),
+            },
             Root::Matrix { input, .. } => self.windows(input, at),
         }
     }
 
+    /// Evaluates the parts of the whole expression (0) or of a subquery, each after those that it is made of. A loop and
+    /// no recursion: how deep an expression is nested costs no stack.
+    pub fn scope(&mut self, first: NodeId, scope: u32, at: i64) -> Result<(), EvalError> {
+        self.plan.settings.go_on()?;
+        let nodes = self.plan.nodes.get(first as usize..).unwrap_or_default();
+        for (id, node) in (first..).zip(nodes) {
+            if node.scope == scope {
+                self.node(id, node, at)?;
+            } else if node.scope < scope {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Evaluates a part into its column.
-    pub fn node(&mut self, id: NodeId, at: i64) -> Result<(), EvalError> {
-        let Some(node) = self.plan.node(id) else {
-            return Ok(());
-        };
+    fn node(&mut self, id: NodeId, node: &Node, at: i64) -> Result<(), EvalError> {
         if node.fixed && self.ws.done.get(id as usize).copied().unwrap_or(false) {
             return Ok(());
         }
-        self.plan.settings.go_on()?;
         let mut out = self.take(id);
+        out.reset(node.slots.len());
         let result = self.fill(node, at, &mut out);
         self.give(id, out);
         result?;
@@ -186,7 +201,6 @@ impl<S: Source> Run<'_, S> {
     }
 
     fn fill(&mut self, node: &Node, at: i64, out: &mut Column) -> Result<(), EvalError> {
-        out.reset(node.slots.len());
         match &node.what {
             What::Newest(select) => self.newest(select, at, out),
             What::Smoothed(select) => self.smoothed(node, select, at, out)?,
@@ -194,36 +208,32 @@ impl<S: Source> Run<'_, S> {
             What::StartTimestamp(select) => self.start_timestamp(select, at, out),
             What::Nothing => {}
             What::TimeOf(of) => {
-                self.node(*of, at)?;
                 let of = column(self.ws, *of);
                 for slot in of.present() {
                     out.put(slot, at as f64 / 1_000.0);
                 }
                 out.ordered_as(of);
             }
-            What::OverTime(over) => self.over_time(node, over, at, out)?,
+            What::OverTime(over) => self.over_time(over, at, out)?,
             What::AbsentOverTime(input) => {
                 if !self.any_sample(input, at)? {
                     out.put(0, 1.0);
                 }
             }
             What::Absent(of) => {
-                self.node(*of, at)?;
                 if column(self.ws, *of).is_empty() {
                     out.put(0, 1.0);
                 }
             }
             What::Map { of, function, args } => self.map(*of, *function, args, at, out)?,
             What::OfHistogram { of, function } => {
-                self.node(*of, at)?;
                 elementwise::of_histogram(column(self.ws, *of), *function, out);
             }
             What::Negate(of) => {
-                self.node(*of, at)?;
                 elementwise::negate(column(self.ws, *of), out);
             }
             What::Lift(scalar) => {
-                let value = self.scalar(scalar, at)?;
+                let value = self.scalar(scalar, at);
                 out.put(0, value);
             }
             What::DateNow(part) => out.put(0, part.apply((at / 1_000) as f64, 0.0, 0.0)),
@@ -234,8 +244,7 @@ impl<S: Source> Run<'_, S> {
                 scalar_left,
                 returns_bool,
             } => {
-                self.node(*of, at)?;
-                let scalar = self.scalar(scalar, at)?;
+                let scalar = self.scalar(scalar, at);
                 let shape = elementwise::Shape {
                     op: *op,
                     scalar_left: *scalar_left,
@@ -246,21 +255,18 @@ impl<S: Source> Run<'_, S> {
                     elementwise::with_scalar(of, scalar, shape, node.from, notes, out);
                 }
             }
-            What::Binary(binary) => self.binary(node, binary, at, out)?,
-            What::Set(set) => self.set(set, at, out)?,
+            What::Binary(binary) => self.binary(node, binary, out)?,
+            What::Set(set) => self.set(set, out)?,
             What::Gather(gather) => self.gather(node, gather, at, out)?,
             What::Choose(choose) => self.choose(node, choose, at, out)?,
-            What::CountValues(count) => self.count_values(count, at, out)?,
+            What::CountValues(count) => self.count_values(count, out)?,
             What::Relabel { of, out: to } => {
-                self.node(*of, at)?;
                 self.relabelled(*of, to, out)?;
             }
             What::Sort { of, descending } => {
-                self.node(*of, at)?;
                 self.sort(node, *of, *descending, out);
             }
             What::SortByLabel { of, rank } => {
-                self.node(*of, at)?;
                 self.sort_by_label(node, *of, rank, out);
             }
             What::Classic(classic) => self.classic(classic, at, out)?,
@@ -269,25 +275,19 @@ impl<S: Source> Run<'_, S> {
         Ok(())
     }
 
-    /// The value of a scalar.
-    pub fn scalar(&mut self, scalar: &Scalar, at: i64) -> Result<f64, EvalError> {
-        Ok(match scalar {
+    /// The value of a scalar, whose parts have been evaluated.
+    pub fn scalar(&self, scalar: &Scalar, at: i64) -> f64 {
+        match scalar {
             Scalar::Number(v) => *v,
             Scalar::Time => at as f64 / 1_000.0,
             Scalar::Start => self.period.start as f64 / 1_000.0,
             Scalar::End => self.period.end as f64 / 1_000.0,
-            Scalar::Of(node) => {
-                self.node(*node, at)?;
-                single(column(self.ws, *node))
-            }
-            Scalar::Negate(of) => -self.scalar(of, at)?,
-            Scalar::Binary(op, a, b) => {
-                let (a, b) = (self.scalar(a, at)?, self.scalar(b, at)?);
-                arithmetic(*op, a, b)
-            }
-            Scalar::Max(a, b) => max(self.scalar(a, at)?, self.scalar(b, at)?),
-            Scalar::Min(a, b) => min(self.scalar(a, at)?, self.scalar(b, at)?),
-        })
+            Scalar::Of(node) => single(column(self.ws, *node)),
+            Scalar::Negate(of) => -self.scalar(of, at),
+            Scalar::Binary(op, a, b) => arithmetic(*op, self.scalar(a, at), self.scalar(b, at)),
+            Scalar::Max(a, b) => max(self.scalar(a, at), self.scalar(b, at)),
+            Scalar::Min(a, b) => min(self.scalar(a, at), self.scalar(b, at)),
+        }
     }
 
     /// Fails if two present slots have the same labels; `first` is for each slot the first one with its labels.

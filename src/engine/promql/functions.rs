@@ -23,7 +23,7 @@ mod instant;
 pub(super) mod math;
 pub(super) mod native;
 pub(super) mod over_time;
-mod rate;
+pub(super) mod rate;
 mod trend;
 pub(super) mod window;
 
@@ -145,8 +145,8 @@ pub(super) struct Ask<'a> {
     pub start: i64,
     /// See `start`.
     pub end: i64,
-    /// How long it is, milliseconds.
-    pub range: i64,
+    /// How long it is.
+    pub seconds: f64,
     /// What happens at its ends; if anything, the samples go beyond it.
     pub edges: Edges,
     /// The place of remarks.
@@ -170,6 +170,8 @@ pub(super) struct Tools<'a> {
     pub notes: &'a mut Notes,
     /// Room for numbers.
     pub floats: &'a mut Vec<f64>,
+    /// How the last window was extrapolated.
+    pub memo: rate::Memo,
 }
 
 /// Applies a function to a window that is not empty.
@@ -182,9 +184,9 @@ pub(super) fn apply(
     let seconds = |ms: Option<i64>| Yield::Float(ms.unwrap_or(0) as f64 / 1_000.0);
     Ok(match ask.function {
         RangeFn::Avg => over_time::avg(ask, window, tools.notes),
-        RangeFn::Rate => rate::extrapolated(ask, window, true, true, tools.notes),
-        RangeFn::Increase => rate::extrapolated(ask, window, true, false, tools.notes),
-        RangeFn::Delta => rate::extrapolated(ask, window, false, false, tools.notes),
+        RangeFn::Rate => rate::extrapolated(ask, window, true, true, tools),
+        RangeFn::Increase => rate::extrapolated(ask, window, true, false, tools),
+        RangeFn::Delta => rate::extrapolated(ask, window, false, false, tools),
         RangeFn::Irate => instant::last_two(ask, window, true, tools.notes),
         RangeFn::Idelta => instant::last_two(ask, window, false, tools.notes),
         RangeFn::Resets => instant::resets(ask, window),

@@ -55,13 +55,13 @@ fn special(value: f64) -> Option<&'static str> {
     }
 }
 
-/// `%g`, and `FormatFloat(f, 'g', -1, 64)`: the shortest digits, with an exponent below -4 and from 21 on.
+/// `%g`, and `FormatFloat(f, 'g', -1, 64)`: the shortest digits, with an exponent below -4 and from 6 on.
 pub(super) fn shortest(value: f64) -> String {
     if let Some(text) = special(value) {
         return text.to_owned();
     }
     let (digits, exponent) = digits(value);
-    if (-4..21).contains(&exponent) {
+    if (-4..6).contains(&exponent) {
         return plain(value);
     }
     let sign = if value.is_sign_negative() { "-" } else { "" };
@@ -188,7 +188,7 @@ mod tests {
         let text: Vec<String> = all.iter().map(|v| shortest(*v)).collect();
         assert_eq!(
             text.join(" "),
-            "0 -0 1 -1.1 0.1 1e+21 123456789 100000000000000000000 1.5e-05 0.0001 NaN +Inf -Inf 5e-324"
+            "0 -0 1 -1.1 0.1 1e+21 1.23456789e+08 1e+20 1.5e-05 0.0001 NaN +Inf -Inf 5e-324"
         );
         assert_eq!(plain(1e21), "1000000000000000000000");
         assert_eq!(open_metrics(1.0), "1.0");

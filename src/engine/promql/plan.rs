@@ -12,17 +12,18 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
-use crate::engine::promql::annotate::Origin;
-use crate::engine::promql::ast::{Aggregation, At, BinaryOp, Edges, Expr};
-use crate::engine::promql::functions::math::Map;
-use crate::engine::promql::functions::{HistogramFn, RangeFn};
+use crate::engine::promql::ast::{At, Expr};
+use crate::engine::promql::part::{Input, Node, Scalar};
 use crate::engine::promql::resolve::{self, Resolved};
 use crate::engine::promql::settings::{EvalError, Settings};
 use crate::engine::promql::source::Source;
-use crate::model::labels::{Labels, Matcher};
+use crate::model::labels::Labels;
 
 /// The number of a part; the parts of a part have smaller ones.
 pub(super) type NodeId = u32;
+
+/// Label sets that only evaluation knows are forgotten beyond this many, when new ones come.
+const TABLE_MAX: usize = 1_024;
 
 /// No slot, no group.
 pub(super) const NONE: u32 = u32::MAX;
@@ -41,21 +42,6 @@ pub(super) struct Slot {
 
 /// All label sets of a part.
 pub(super) type Slots = Arc<[Slot]>;
-
-/// A part of an expression that yields a vector.
-#[derive(Debug)]
-pub(super) struct Node {
-    /// Its label sets.
-    pub slots: Slots,
-    /// Its place.
-    pub from: Origin,
-    /// Whether its value is the same at all times of a query.
-    pub fixed: bool,
-    /// For each slot the first one with the same labels, where names are dropped at once and two are the same then.
-    pub clash: Option<Box<[u32]>>,
-    /// What it does.
-    pub what: What,
-}
 
 /// When a selector looks.
 #[derive(Clone, Copy, Debug)]
@@ -89,373 +75,23 @@ impl When {
     }
 }
 
-/// Series and when to look at them.
-#[derive(Debug)]
-pub(super) struct Select {
-    /// Their numbers, one for each slot.
-    pub series: Box<[u32]>,
-    /// When.
-    pub when: When,
-    /// Whether of a histogram only its count and its sum are wanted.
-    pub stats: bool,
-}
-
-/// What a function over time works on.
-#[derive(Debug)]
-pub(super) enum Input {
-    /// The samples of series.
-    Series {
-        /// Which.
-        select: Select,
-        /// How far back, in milliseconds.
-        range: i64,
-        /// What happens at the ends.
-        edges: Edges,
-    },
-    /// The values of a part at its own steps.
-    Steps(Subquery),
-}
-
-/// A part evaluated at steps of its own.
-#[derive(Debug)]
-pub(super) struct Subquery {
-    /// Which part.
-    pub inner: NodeId,
-    /// How far back, in milliseconds.
-    pub range: i64,
-    /// The steps, in milliseconds; at multiples of this.
-    pub step: i64,
-    /// When.
-    pub when: When,
-    /// Which ring keeps its values.
-    pub ring: usize,
-}
-
-/// A function over time.
-#[derive(Debug)]
-pub(super) struct OverTime {
-    /// Which.
-    pub function: RangeFn,
-    /// Over what.
-    pub input: Input,
-    /// Its scalars, in their order.
-    pub args: Vec<Scalar>,
-    /// The place of its first argument.
-    pub args_from: Origin,
-    /// For `rate` and `increase`: metrics that are perhaps no counters, and which slot is of which.
-    pub doubts: Option<Doubts>,
-}
-
-/// Metrics that are perhaps no counters.
-#[derive(Debug)]
-pub(super) struct Doubts {
-    /// Name and type of each.
-    pub metrics: Vec<(String, String)>,
-    /// For each slot the metric, or [`NONE`].
-    pub of_slot: Box<[u32]>,
-}
-
-/// An aggregation with one value for each group.
-#[derive(Debug)]
-pub(super) struct Gather {
-    /// Which.
-    pub op: Aggregation,
-    /// Of what.
-    pub of: NodeId,
-    /// The scalar of `quantile`.
-    pub param: Scalar,
-    /// The group of each slot of the part.
-    pub group_of: Box<[u32]>,
-    /// The place of the part.
-    pub of_from: Origin,
-    /// The place of the scalar.
-    pub param_from: Origin,
-}
-
-/// An aggregation that chooses some of what it is given.
-#[derive(Debug)]
-pub(super) struct Choose {
-    /// Which.
-    pub op: Aggregation,
-    /// Of what.
-    pub of: NodeId,
-    /// How many, or which share.
-    pub param: Scalar,
-    /// The group of each slot.
-    pub group_of: Box<[u32]>,
-    /// How many groups there are.
-    pub groups: usize,
-    /// For `limit_ratio`: where each slot's labels stand between 0 and 1.
-    pub stands: Box<[f64]>,
-    /// The place of the scalar.
-    pub param_from: Origin,
-}
-
-/// `count_values`
-#[derive(Debug)]
-pub(super) struct CountValues {
-    /// Of what.
-    pub of: NodeId,
-    /// The label that gets the value.
-    pub label: String,
-    /// The group labels.
-    pub grouping: resolve::aggregate::Keys,
-    /// Which table keeps its label sets.
-    pub table: usize,
-}
-
-/// How two vectors meet.
-#[derive(Debug)]
-pub(super) struct Join {
-    /// The match group of each slot on the left.
-    pub left_group: Box<[u32]>,
-    /// And on the right.
-    pub right_group: Box<[u32]>,
-    /// How many there are.
-    pub groups: usize,
-}
-
-/// An operator between two vectors, but for set operators.
-#[derive(Debug)]
-pub(super) struct Binary {
-    /// Which.
-    pub op: BinaryOp,
-    /// Left and right.
-    pub left: NodeId,
-    /// Right.
-    pub right: NodeId,
-    /// 0 and 1 instead of a filter.
-    pub returns_bool: bool,
-    /// How they meet.
-    pub join: Join,
-    /// Whether the left side is the one side (`group_right`).
-    pub one_is_left: bool,
-    /// Whether there is one on each side.
-    pub one_to_one: bool,
-    /// For each slot of the many side, where its results begin in `results`.
-    pub many_base: Box<[u32]>,
-    /// For each slot of the one side, which of those results is its: its class.
-    pub one_class: Box<[u32]>,
-    /// Numbers of slots of the result.
-    pub results: Box<[u32]>,
-    /// The class of a missing one side, for each group, in which it is filled.
-    pub filled_class: Box<[u32]>,
-    /// For each slot of the one side its result where the many side is filled.
-    pub many_filled: Box<[u32]>,
-    /// What stands for a missing one side.
-    pub fill_one: Option<f64>,
-    /// What stands for a missing many side.
-    pub fill_many: Option<f64>,
-    /// Which labels two sides must have in common, for messages.
-    pub keys: resolve::aggregate::Keys,
-}
-
-/// `and`, `or`, `unless`
-#[derive(Debug)]
-pub(super) struct SetOp {
-    /// Which.
-    pub op: BinaryOp,
-    /// Left.
-    pub left: NodeId,
-    /// Right.
-    pub right: NodeId,
-    /// How they meet.
-    pub join: Join,
-    /// For `or`: the slot of the result for each slot on the right.
-    pub right_out: Box<[u32]>,
-}
-
-/// `histogram_quantile`, `histogram_quantiles`, `histogram_fraction`
-#[derive(Debug)]
-pub(super) struct Classic {
-    /// Of what.
-    pub of: NodeId,
-    /// Which.
-    pub function: ClassicFn,
-    /// For each slot of the part: which classic histogram its bucket belongs to, or [`NONE`] (no bucket).
-    pub group_of: Box<[u32]>,
-    /// The bound of each slot's bucket.
-    pub bound_of: Box<[f64]>,
-    /// The slots of each classic histogram by bound, one histogram after the other.
-    pub members: Box<[u32]>,
-    /// Where each classic histogram's slots begin in `members`; one more at the end.
-    pub starts: Box<[u32]>,
-    /// For each slot of the part, the classic histogram of the same labels, if it holds a native one; or [`NONE`].
-    pub rival_of: Box<[u32]>,
-    /// Results of each classic histogram, for each quantile in turn: `quantile × groups + group`.
-    pub classic_out: Box<[u32]>,
-    /// Results of each slot that holds a native histogram: `quantile × slots + slot`.
-    pub native_out: Box<[u32]>,
-    /// Places of the vector and of each scalar.
-    pub of_from: Origin,
-    /// Place of each scalar.
-    pub args_from: Vec<Origin>,
-    /// Metric's name of each classic histogram, for remarks.
-    pub metrics: Box<[Arc<Labels>]>,
-}
-
-/// What is asked of a histogram.
-#[derive(Debug)]
-pub(super) enum ClassicFn {
-    /// Quantiles, each with its results.
-    Quantiles(Vec<Scalar>),
-    /// The share between two values.
-    Fraction(Scalar, Scalar),
-}
-
-/// `info()`
-#[derive(Debug)]
-pub(super) struct Info {
-    /// What is enriched.
-    pub of: NodeId,
-    /// When info series are looked at.
-    pub when: When,
-    /// Info series, in order.
-    pub series: Box<[u32]>,
-    /// Their labels.
-    pub labels: Box<[Arc<Labels>]>,
-    /// Which of them have the same name, instance and job.
-    pub group_of: Box<[u32]>,
-    /// For each slot of the part the groups that may enrich it; `None`: it is itself an info series.
-    pub groups: Box<[Option<Box<[u32]>>]>,
-    /// Labels that are taken over; empty: all.
-    pub wanted: Vec<Matcher>,
-    /// Which table keeps its label sets.
-    pub table: usize,
-}
-
-/// What a part does.
-#[derive(Debug)]
-pub(super) enum What {
-    /// The newest sample of each series.
-    Newest(Select),
-    /// The value of each series between two samples.
-    Smoothed(Select),
-    /// The time of the newest sample of each series, in seconds.
-    Timestamp(Select),
-    /// The start timestamp of the newest sample, in seconds.
-    StartTimestamp(Select),
-    /// `timestamp` of anything else: the time of the query.
-    TimeOf(NodeId),
-    /// `start_timestamp` of anything else: nothing.
-    Nothing,
-    /// A function over time.
-    OverTime(Box<OverTime>),
-    /// `absent_over_time`
-    AbsentOverTime(Box<Input>),
-    /// `absent`
-    Absent(NodeId),
-    /// A function of each number.
-    Map {
-        /// Of what.
-        of: NodeId,
-        /// Which.
-        function: Map,
-        /// Its scalars.
-        args: [Scalar; 2],
-    },
-    /// A function of each histogram.
-    OfHistogram {
-        /// Of what.
-        of: NodeId,
-        /// Which.
-        function: HistogramFn,
-    },
-    /// `-v`
-    Negate(NodeId),
-    /// A vector of one value without labels.
-    Lift(Scalar),
-    /// A part of the date of the query's time, as a vector of one.
-    DateNow(Map),
-    /// An operator between a vector and a scalar.
-    WithScalar {
-        /// Which.
-        op: BinaryOp,
-        /// The vector.
-        of: NodeId,
-        /// The scalar.
-        scalar: Scalar,
-        /// Whether the scalar stands on the left.
-        scalar_left: bool,
-        /// 0 and 1 instead of a filter.
-        returns_bool: bool,
-    },
-    /// An operator between two vectors.
-    Binary(Box<Binary>),
-    /// A set operator.
-    Set(Box<SetOp>),
-    /// An aggregation.
-    Gather(Box<Gather>),
-    /// `topk` and its like.
-    Choose(Box<Choose>),
-    /// `count_values`
-    CountValues(Box<CountValues>),
-    /// `label_replace`, `label_join`: the slot of the result for each slot.
-    Relabel {
-        /// Of what.
-        of: NodeId,
-        /// Which becomes which.
-        out: Box<[u32]>,
-    },
-    /// `sort`, `sort_desc`
-    Sort {
-        /// Of what.
-        of: NodeId,
-        /// Largest first.
-        descending: bool,
-    },
-    /// `sort_by_label`, `sort_by_label_desc`
-    SortByLabel {
-        /// Of what.
-        of: NodeId,
-        /// For each slot its place among all.
-        rank: Box<[u32]>,
-    },
-    /// `histogram_quantile` and its like.
-    Classic(Box<Classic>),
-    /// `info`
-    Info(Box<Info>),
-}
-
-/// A part that yields one number.
-#[derive(Clone, Debug)]
-pub(super) enum Scalar {
-    /// A constant.
-    Number(f64),
-    /// `time()`
-    Time,
-    /// `start()`
-    Start,
-    /// `end()`
-    End,
-    /// `scalar(v)`
-    Of(NodeId),
-    /// `-a`
-    Negate(Box<Scalar>),
-    /// `a + b`
-    Binary(BinaryOp, Box<Scalar>, Box<Scalar>),
-    /// `max_of(a, b)`
-    Max(Box<Scalar>, Box<Scalar>),
-    /// `min_of(a, b)`
-    Min(Box<Scalar>, Box<Scalar>),
-}
-
 /// The label sets of a part of which only evaluation knows them, as far as they have been seen.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
-    /// In order of first sight.
+    /// In order of their labels: which one is chosen among equals must not depend on what was seen when.
     pub slots: Vec<Slot>,
     numbers: Index<Arc<Labels>, usize>,
 }
 
 impl Table {
-    fn add(&mut self, labels: Labels) {
-        let labels = Arc::new(labels);
-        self.numbers.insert(labels.clone(), self.slots.len());
-        self.slots.push(Slot {
-            labels,
+    fn add(&mut self, new: BTreeSet<Labels>) {
+        self.slots.extend(new.into_iter().map(|labels| Slot {
+            labels: Arc::new(labels),
             dropped: false,
-        });
+        }));
+        self.slots.sort_by(|a, b| a.labels.cmp(&b.labels));
+        let slots = self.slots.iter().enumerate();
+        self.numbers = slots.map(|(i, s)| (s.labels.clone(), i)).collect();
     }
     /// The slot of a label set.
     pub fn find(&self, labels: &Labels) -> Option<usize> {
@@ -544,6 +180,15 @@ impl Plan {
         })
     }
 
+    /// Forgets label sets seen by earlier evaluations if there are many: those of this one come back.
+    pub(super) fn forget_tables(&mut self) {
+        for table in &mut self.tables {
+            if table.slots.len() > TABLE_MAX {
+                *table = Table::default();
+            }
+        }
+    }
+
     /// Resolves anew after new label sets were seen.
     pub(super) fn grow<S: Source>(
         &mut self,
@@ -551,9 +196,7 @@ impl Plan {
         fresh: Vec<BTreeSet<Labels>>,
     ) -> Result<(), EvalError> {
         for (table, new) in self.tables.iter_mut().zip(fresh) {
-            for labels in new {
-                table.add(labels);
-            }
+            table.add(new);
             if table.slots.len() > self.settings.limits.series {
                 return Err(EvalError::series(self.settings.limits.series));
             }

@@ -154,6 +154,9 @@ fn steps<S: Source>(
                         add(slot, Sample::to_value(sample));
                     }
                     ws.kept = before + column.count();
+                    if ws.kept > plan.settings.limits.points {
+                        return Err(EvalError::points(plan.settings.limits.points));
+                    }
                 }
             }
             Root::Text(_) | Root::Matrix { .. } => {}

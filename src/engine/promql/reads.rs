@@ -7,7 +7,7 @@
     clippy::indexing_slicing
 )]
 
-use crate::engine::promql::ast::{BinaryOp, Expr, Kind, Length, Placed, Selector, Shift};
+use crate::engine::promql::ast::{At, BinaryOp, Expr, Kind, Length, Placed, Selector, Shift};
 use crate::engine::promql::settings::Settings;
 use crate::model::labels::{MatchOp, Matcher};
 use crate::model::time::Duration;
@@ -17,8 +17,10 @@ use crate::model::time::Duration;
 pub struct Read {
     /// Which series.
     pub matchers: Vec<Matcher>,
-    /// How far before the time of evaluation its oldest sample may lie. A time fixed by `@` does not count.
+    /// How far before the time of evaluation its oldest sample may lie, if it is not `loose`.
     pub back: Duration,
+    /// Whether that also depends on something else: a time fixed by `@`, or the step and range of the query.
+    pub loose: bool,
 }
 
 impl Read {
@@ -32,27 +34,44 @@ impl Read {
 /// The selectors of an expression, in the order written.
 pub fn reads(expr: &Expr, settings: &Settings) -> Vec<Read> {
     let mut found = Vec::new();
-    walk(expr, 0, settings, &mut found);
+    walk(expr, (0, false), settings, &mut found);
     found
 }
 
-fn walk(expr: &Expr, back_ms: i64, settings: &Settings, found: &mut Vec<Read>) {
-    let mut add = |selector: &Selector, more: i64| {
+/// How many parts of an expression yield vectors, at most.
+pub fn parts(expr: &Expr) -> usize {
+    match &expr.kind {
+        Kind::Number(_) | Kind::Text(_) => 0,
+        Kind::Vector(_) | Kind::Matrix { .. } => 1,
+        Kind::Subquery { expr, .. } | Kind::Unary { expr, .. } => 1 + parts(expr),
+        Kind::Paren(expr) => parts(expr),
+        Kind::Call { args, .. } => 1 + args.iter().map(parts).sum::<usize>(),
+        Kind::Aggregate { param, expr, .. } => 1 + param.as_deref().map_or(0, parts) + parts(expr),
+        Kind::Binary { lhs, rhs, .. } => 1 + parts(lhs) + parts(rhs),
+    }
+}
+
+/// `so_far`: how far back the time of this part lies, and whether that is loose.
+fn walk(expr: &Expr, so_far: (i64, bool), settings: &Settings, found: &mut Vec<Read>) {
+    let (back_ms, loose) = so_far;
+    let mut add = |selector: &Selector, more: i64, loose: bool| {
         let back = back_ms
             .saturating_add(more)
             .saturating_add(offset(&selector.shift));
         found.push(Read {
             matchers: selector.matchers.clone(),
             back: Duration::from_ms(u64::try_from(back).unwrap_or(0)),
+            loose: loose || is_loose(&selector.shift),
         });
     };
     match &expr.kind {
         Kind::Number(_) | Kind::Text(_) => {}
-        Kind::Vector(selector) => add(selector, settings.lookback_ms),
+        Kind::Vector(selector) => add(selector, settings.lookback_ms, loose),
         // `anchored` and `smoothed` also look for the sample before the window.
         Kind::Matrix { selector, range } => add(
             selector,
             ms(&range.value).saturating_add(settings.lookback_ms),
+            loose || depends(&range.value),
         ),
         Kind::Subquery {
             expr,
@@ -60,26 +79,46 @@ fn walk(expr: &Expr, back_ms: i64, settings: &Settings, found: &mut Vec<Read>) {
             step,
             shift,
         } => {
+            let loose = loose
+                || is_loose(shift)
+                || depends(&range.value)
+                || step.as_ref().is_some_and(|s| depends(&s.value));
             let step = step
                 .as_ref()
                 .map_or(settings.subquery_step_ms, |s| ms(&s.value));
             let more = ms(&range.value)
                 .saturating_add(step)
                 .saturating_add(offset(shift));
-            walk(expr, back_ms.saturating_add(more), settings, found);
+            walk(expr, (back_ms.saturating_add(more), loose), settings, found);
         }
-        Kind::Call { args, .. } => args.iter().for_each(|a| walk(a, back_ms, settings, found)),
+        Kind::Call { args, .. } => args.iter().for_each(|a| walk(a, so_far, settings, found)),
         Kind::Aggregate { param, expr, .. } => {
             if let Some(param) = param {
-                walk(param, back_ms, settings, found);
+                walk(param, so_far, settings, found);
             }
-            walk(expr, back_ms, settings, found);
+            walk(expr, so_far, settings, found);
         }
         Kind::Binary { lhs, rhs, .. } => {
-            walk(lhs, back_ms, settings, found);
-            walk(rhs, back_ms, settings, found);
+            walk(lhs, so_far, settings, found);
+            walk(rhs, so_far, settings, found);
         }
-        Kind::Unary { expr, .. } | Kind::Paren(expr) => walk(expr, back_ms, settings, found),
+        Kind::Unary { expr, .. } | Kind::Paren(expr) => walk(expr, so_far, settings, found),
+    }
+}
+
+/// Whether a shift goes to a time that the query's does not tell.
+fn is_loose(shift: &Shift) -> bool {
+    matches!(shift.at, Some(At::Ms(_))) || shift.offset.as_ref().is_some_and(|o| depends(&o.value))
+}
+
+/// Whether a length depends on the step or the range of the query.
+fn depends(length: &Length) -> bool {
+    match length {
+        Length::Ms(_) | Length::Secs(_) => false,
+        Length::Step | Length::Range => true,
+        Length::Sign { of, .. } => depends(&of.value),
+        Length::Min(a, b) | Length::Max(a, b) => depends(&a.value) || depends(&b.value),
+        Length::Arithmetic { lhs, rhs, .. } => depends(&lhs.value) || depends(&rhs.value),
     }
 }
 
@@ -137,5 +176,22 @@ mod tests {
             .collect();
         expect_test::expect![[r#"Some("a") 1h10m, Some("b") 1d15m, None 5m"#]]
             .assert_eq(&got.join(", "));
+    }
+    #[test]
+    fn what_a_query_alone_does_not_tell_is_loose() {
+        let loose = |text: &str| {
+            let expr = parse(text, Dialect::ALL).unwrap();
+            let all = reads(&expr, &Settings::default());
+            all.iter().map(|r| r.loose).collect::<Vec<_>>()
+        };
+        assert_eq!(loose("a offset 1h + a @ end() + {b=\"@\"}"), [false; 3]);
+        assert_eq!(loose("a @ 60 + b"), [true, false]);
+        let expr = parse("sum(rate(a[5m])) / (b + 1)", Dialect::PLAIN).unwrap();
+        assert_eq!(parts(&expr), 6);
+        assert_eq!(loose("sum_over_time(a[5m:1m] @ 60)"), [true]);
+        assert_eq!(
+            loose("rate(a[step()]) + a offset -range() + rate(a[5m+1m])"),
+            [true, true, false]
+        );
     }
 }

@@ -12,11 +12,11 @@
 
 use std::sync::Arc;
 
+use crate::engine::limits::SUBQUERY_DEPTH_MAX;
 use crate::engine::promql::annotate::Origin;
 use crate::engine::promql::ast::{Edges, Expr, Kind, Selector, Shift, Type};
-use crate::engine::promql::plan::{
-    Index, Input, Node, NodeId, Root, Scalar, Select, Slot, Slots, Subquery, Table, What, When,
-};
+use crate::engine::promql::part::{Input, Node, Scalar, Select, Subquery, What};
+use crate::engine::promql::plan::{Index, NodeId, Root, Slot, Slots, Table, When};
 use crate::engine::promql::settings::{EvalError, Settings};
 use crate::engine::promql::source::Source;
 use crate::model::labels::Labels;
@@ -59,6 +59,11 @@ pub(super) struct Resolver<'s, S> {
     settings: &'s Settings,
     frame: Frame,
     nodes: Vec<Node>,
+    /// In which subquery we are, and how many there have been.
+    scope: u32,
+    scopes: u32,
+    /// How many subqueries are around us.
+    depth: usize,
     rings: Vec<Option<i64>>,
     /// Label sets of dynamic parts that earlier evaluations have seen, and how many of these parts have come by.
     tables: Vec<Table>,
@@ -82,6 +87,9 @@ pub(super) fn resolve<S: Source>(
         settings,
         frame,
         nodes: Vec::new(),
+        scope: 0,
+        scopes: 0,
+        depth: 0,
         rings: Vec::new(),
         tables,
         dynamic: 0,
@@ -185,6 +193,7 @@ impl<S: Source> Resolver<'_, S> {
             slots,
             from,
             fixed,
+            scope: self.scope,
             clash,
             what,
         });
@@ -364,9 +373,20 @@ impl<S: Source> Resolver<'_, S> {
                     None => self.settings.subquery_step_ms.max(1),
                 };
                 let range = length::positive(range, self.frame)?;
+                if self.depth == SUBQUERY_DEPTH_MAX {
+                    return Err(EvalError::bad(format!(
+                        "more than {SUBQUERY_DEPTH_MAX} subqueries lie in each other"
+                    )));
+                }
+                self.scopes += 1;
+                let (scope, first) = (self.scopes, self.nodes.len() as NodeId);
+                let outside = std::mem::replace(&mut self.scope, scope);
                 self.whole += 1;
+                self.depth += 1;
                 let inner = self.vector(of);
+                self.depth -= 1;
                 self.whole -= 1;
+                self.scope = outside;
                 let (inner, _) = inner?;
                 let ring = self.rings.len();
                 let ahead = length::ahead(of, self.settings.lookback_ms, self.frame);
@@ -374,6 +394,8 @@ impl<S: Source> Resolver<'_, S> {
                 let fixed = when.at.is_some();
                 let input = Input::Steps(Subquery {
                     inner,
+                    first,
+                    scope,
                     range,
                     step,
                     when,

@@ -63,6 +63,8 @@ pub struct Limits {
     pub series: usize,
     /// Steps of a range query.
     pub steps: usize,
+    /// Points of the result of a range query.
+    pub points: usize,
 }
 
 impl Default for Limits {
@@ -71,6 +73,7 @@ impl Default for Limits {
             samples: 50_000_000,
             series: 1_000_000,
             steps: 11_000,
+            points: 50_000_000,
         }
     }
 }
@@ -128,6 +131,14 @@ impl EvalError {
         Self {
             kind: ErrorKind::Limit,
             text: format!("a part of the query has more than {most} label sets"),
+        }
+    }
+    pub(super) fn points(most: usize) -> Self {
+        Self {
+            kind: ErrorKind::Limit,
+            text: format!(
+                "the result has more than {most} points: ask for fewer series or a longer step"
+            ),
         }
     }
     pub(super) fn same_labels() -> Self {

@@ -1,5 +1,13 @@
 //! Expressions over small sets of series, as a whole: text in, text out.
 
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,6 +18,7 @@ use super::{Dialect, Plan, Query, Workspace, parse};
 use crate::model::labels::{Labels, Matcher};
 
 mod agree;
+mod bounds;
 mod core;
 
 /// Series in memory.
@@ -19,6 +28,8 @@ struct Data {
     /// What [`Source::only_floats`] says: whether the fast path is taken.
     floats: bool,
     settled: i64,
+    /// How often a window was read.
+    reads: Cell<usize>,
 }
 
 impl Data {
@@ -100,6 +111,7 @@ impl Source for Data {
         upto: i64,
         scratch: &'a mut Scratch,
     ) -> Samples<'a> {
+        self.reads.set(self.reads.get() + 1);
         let points = &self.series[series as usize].1;
         let from = points.partition_point(|p| p.ts <= after);
         let to = points.partition_point(|p| p.ts <= upto).max(from);

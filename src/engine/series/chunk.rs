@@ -97,6 +97,11 @@ impl Chunk {
         })
     }
 
+    /// What it takes of the memory, its place in a list included.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + 3 * size_of::<usize>() + self.bits.len()
+    }
+
     /// Appends the samples to `times` and `values`. Bits that were damaged give fewer samples, never a panic.
     pub fn unpack(&self, times: &mut Vec<i64>, values: &mut Vec<f64>) {
         times.reserve(self.count as usize);

@@ -32,10 +32,8 @@ impl Source for SeriesSet {
             }
         };
         if !others.is_empty() {
-            found.retain(|n| {
-                let labels = self.get(*n).map(|s| s.key().labels()).unwrap_or_default();
-                others.iter().all(|m| m.matches(labels.get(&m.name)))
-            });
+            let others: Vec<Matcher> = others.into_iter().cloned().collect();
+            found.retain(|n| self.get(*n).is_some_and(|s| s.key().matches(&others)));
         }
         if exact.is_none() {
             found.sort_unstable();

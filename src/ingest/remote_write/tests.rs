@@ -177,7 +177,7 @@ fn labels_that_the_door_knows_as_they_are_spelt_are_not_read_again() {
         let decoded = super::decode(&body, 1 << 20, &spellings.read()).unwrap();
         let mut into = Admitted::default();
         let now = Timestamp::from_ms(1_000);
-        let refused = door.admit(now, &decoded.batch, &mut into);
+        let refused = door.admit(now, 0, &decoded.batch, &mut into);
         assert_eq!((refused.len(), decoded.refused.len()), (0, 0));
         let known = decoded.batch.items.iter();
         let known: Vec<bool> = known.map(|i| matches!(i.whose, Whose::Number(_))).collect();

@@ -1,6 +1,7 @@
 use expect_test::{Expect, expect};
 
 use super::*;
+use crate::model::labels::Labels;
 use crate::receivers::samples;
 
 fn terms() -> EmailTerms {
@@ -27,29 +28,30 @@ fn opened() {
     check(
         &samples::page(PageKind::Opened),
         expect![[r#"
-        Subject: [FIRING] county_api_ms (#7)
-        Message-ID: <incident-7-1763913903000@opm.gov>
-        References: none
+            Subject: [FIRING] county_api_ms (#7)
+            Message-ID: <incident-7-1763913903000@opm.gov>
+            References: none
 
-        county_api_ms is 1580.25.
+            county_api_ms is 1580.25.
+            The county API is <slow> & getting slower
 
-        Condition  avg over 3m > 1000
-        Threshold  1000
-        Since      2025-11-23 16:03:03 UTC (3 min 40 s ago)
-        Opened     2025-11-23 16:05:03 UTC
-        Heal       rollback_docket_rule.sh success in 0.4 s, verifying
-        Runbook    https://ops.opm.gov/runbooks/wiki/slow-county-api
-        Board      https://ops.opm.gov/board/county_api_ms
-        Incident   https://ops.opm.gov/incidents/7
-        Ack        ops ack 7
+            Condition  avg over 3m > 1000
+            Threshold  1000
+            Since      2025-11-23 16:03:03 UTC (3 min 40 s ago)
+            Opened     2025-11-23 16:05:03 UTC
+            Heal       rollback_docket_rule.sh success in 0.4 s, verifying
+            Runbook    https://ops.opm.gov/runbooks/wiki/slow-county-api
+            Board      https://ops.opm.gov/board/county_api_ms
+            Incident   https://ops.opm.gov/incidents/7
+            Ack        ops ack 7
 
-        1 firing:
+            1 firing:
 
-        * 1580.25, since 2025-11-23 16:03:03 UTC
-            alertname = county_api_ms
-            region = east
-            summary: The county API is <slow> & getting slower
-    "#]],
+            * 1580.25, since 2025-11-23 16:03:03 UTC
+                alertname = county_api_ms
+                region = east
+                summary: The county API is <slow> & getting slower
+        "#]],
     );
 }
 
@@ -61,29 +63,30 @@ fn heal_failed() {
     check(
         &page,
         expect![[r#"
-        Subject: [HEAL FAILED] county_api_ms (#7)
-        Message-ID: <page-6b4646b69a55f31075e854ef245c5600@opm.gov>
-        References: <incident-7-1763913903000@opm.gov>
+            Subject: [HEAL FAILED] county_api_ms (#7)
+            Message-ID: <page-6b4646b69a55f31075e854ef245c5600@opm.gov>
+            References: <incident-7-1763913903000@opm.gov>
 
-        county_api_ms is 1580.25 and the heal did not help. A person is needed.
+            county_api_ms is 1580.25 and the heal did not help. A person is needed.
+            The county API is <slow> & getting slower
 
-        Condition  avg over 3m > 1000
-        Threshold  1000
-        Since      2025-11-23 16:03:03 UTC (3 min 40 s ago)
-        Opened     2025-11-23 16:05:03 UTC
-        Heal       rollback_docket_rule.sh exit 1 after 3.2 s
-        Runbook    https://wiki.opm.gov/slow
-        Board      https://ops.opm.gov/board/county_api_ms
-        Incident   https://ops.opm.gov/incidents/7
-        Ack        ops ack 7
+            Condition  avg over 3m > 1000
+            Threshold  1000
+            Since      2025-11-23 16:03:03 UTC (3 min 40 s ago)
+            Opened     2025-11-23 16:05:03 UTC
+            Heal       rollback_docket_rule.sh exit 1 after 3.2 s
+            Runbook    https://wiki.opm.gov/slow
+            Board      https://ops.opm.gov/board/county_api_ms
+            Incident   https://ops.opm.gov/incidents/7
+            Ack        ops ack 7
 
-        1 firing:
+            1 firing:
 
-        * 1580.25, since 2025-11-23 16:03:03 UTC
-            alertname = county_api_ms
-            region = east
-            summary: The county API is <slow> & getting slower
-    "#]],
+            * 1580.25, since 2025-11-23 16:03:03 UTC
+                alertname = county_api_ms
+                region = east
+                summary: The county API is <slow> & getting slower
+        "#]],
     );
 }
 
@@ -98,7 +101,7 @@ fn closed() {
             Message-ID: <page-9857c470d32d3235d6fb60604ebbcb09@opm.gov>
             References: <incident-7-1763913903000@opm.gov>
 
-            It is over: county_api_ms was last 112.
+            It is over: county_api_ms is back at 112.
 
             Condition  avg over 3m > 1000
             Threshold  1000
@@ -124,7 +127,7 @@ fn closed() {
 fn html() {
     let html = render(&samples::page(PageKind::Opened), &terms()).html;
     expect![[r#"
-        <!doctype html><html><body style="font-family:sans-serif"><h2>[FIRING] county_api_ms (#7)</h2><p><b>county_api_ms is 1580.25.</b></p><table>
+        <!doctype html><html><body style="font-family:sans-serif"><h2>[FIRING] county_api_ms (#7)</h2><p><b>county_api_ms is 1580.25.</b></p><p>The county API is &lt;slow&gt; &amp; getting slower</p><table>
         <tr><td style="color:#666">Condition</td><td>avg over 3m &gt; 1000</td></tr>
         <tr><td style="color:#666">Threshold</td><td>1000</td></tr>
         <tr><td style="color:#666">Since</td><td>2025-11-23 16:03:03 UTC (3 min 40 s ago)</td></tr>
@@ -195,4 +198,67 @@ fn verdicts() {
     assert_eq!(judge_smtp(451, "4.7.1\r\nlater"), retry);
     let why = "answered 550".to_owned();
     assert_eq!(judge_smtp(550, ""), Verdict::Refused { why });
+}
+
+#[test]
+fn about_ourselves() {
+    let mut page = samples::page(PageKind::Opened);
+    page.rule = "ops_samples_refused".into();
+    page.metric = String::new();
+    page.condition = "the sample log cannot be written".into();
+    (page.threshold, page.runbook, page.heal) = (None, None, String::new());
+    page.board = "/incidents/7".into();
+    for alert in &mut page.alerts {
+        alert.labels = Labels::new().with("alertname", "ops_samples_refused");
+        alert.annotations = Labels::new()
+            .with("summary", "The sample log cannot be written (no space): samples are refused, for 12 s so far.")
+            .with("what_to_do", "Free space on the disk of the data folder.");
+    }
+    check(
+        &page,
+        expect![[r#"
+            Subject: [FIRING] ops_samples_refused (#7)
+            Message-ID: <incident-7-1763913903000@opm.gov>
+            References: none
+
+            The sample log cannot be written (no space): samples are refused, for 12 s so far.
+
+            Condition  the sample log cannot be written
+            Do         Free space on the disk of the data folder.
+            Since      2025-11-23 16:03:03 UTC (3 min 40 s ago)
+            Opened     2025-11-23 16:05:03 UTC
+            Incident   https://ops.opm.gov/incidents/7
+            Ack        ops ack 7
+
+            1 firing:
+
+            * ops_samples_refused, since 2025-11-23 16:03:03 UTC
+                alertname = ops_samples_refused
+                summary: The sample log cannot be written (no space): samples are refused, for 12 s so far.
+        "#]],
+    );
+    page.kind = PageKind::Closed;
+    page.over = "recovered".into();
+    check(
+        &page,
+        expect![[r#"
+            Subject: [RESOLVED] ops_samples_refused (#7)
+            Message-ID: <page-8fd28ddc759b2ffc630ba7250f8d111d@opm.gov>
+            References: <incident-7-1763913903000@opm.gov>
+
+            It is over. It was: The sample log cannot be written (no space): samples are refused, for 12 s so far.
+
+            Condition  the sample log cannot be written
+            Since      2025-11-23 16:03:03 UTC, for 3 min 40 s
+            Opened     2025-11-23 16:05:03 UTC
+            Closed     2025-11-23 16:06:43 UTC
+            Incident   https://ops.opm.gov/incidents/7
+
+            1 resolved:
+
+            * ops_samples_refused, from 2025-11-23 16:03:03 UTC to 2025-11-23 16:06:43 UTC
+                alertname = ops_samples_refused
+                summary: The sample log cannot be written (no space): samples are refused, for 12 s so far.
+        "#]],
+    );
 }

@@ -25,53 +25,54 @@ fn an_opened_incident_is_a_version_4_body() {
         &samples::page(PageKind::Opened),
         &terms(),
         expect![[r#"
-        {
-          "alerts": [
             {
-              "annotations": {
+              "alerts": [
+                {
+                  "annotations": {
+                    "summary": "The county API is <slow> & getting slower"
+                  },
+                  "endsAt": "0001-01-01T00:00:00Z",
+                  "fingerprint": "1c2a35531ff2c2e5",
+                  "generatorURL": "https://ops.opm.gov/board/county_api_ms",
+                  "labels": {
+                    "alertname": "county_api_ms",
+                    "region": "east"
+                  },
+                  "startsAt": "2025-11-23T16:03:03.000Z",
+                  "status": "firing"
+                }
+              ],
+              "commonAnnotations": {
                 "summary": "The county API is <slow> & getting slower"
               },
-              "endsAt": "0001-01-01T00:00:00Z",
-              "fingerprint": "1c2a35531ff2c2e5",
-              "generatorURL": "https://ops.opm.gov/board/county_api_ms",
-              "labels": {
+              "commonLabels": {
                 "alertname": "county_api_ms",
                 "region": "east"
               },
-              "startsAt": "2025-11-23T16:03:03.000Z",
-              "status": "firing"
-            }
-          ],
-          "commonAnnotations": {
-            "summary": "The county API is <slow> & getting slower"
-          },
-          "commonLabels": {
-            "alertname": "county_api_ms",
-            "region": "east"
-          },
-          "externalURL": "https://ops.opm.gov/",
-          "groupKey": "{}/{incident=\"7\"}:{alertname=\"county_api_ms\"}",
-          "groupLabels": {
-            "alertname": "county_api_ms"
-          },
-          "notification_reason": "first notification",
-          "ops": {
-            "board": "https://ops.opm.gov/board/county_api_ms",
-            "condition": "avg over 3m > 1000",
-            "heal": "rollback_docket_rule.sh success in 0.4 s, verifying",
-            "incident": 7,
-            "key": "7/Opened/oncall",
-            "kind": "opened",
-            "runbook": "https://ops.opm.gov/runbooks/wiki/slow-county-api",
-            "threshold": 1000.0,
-            "value": 1580.25
-          },
-          "receiver": "oncall@opm.gov",
-          "routeLabels": {},
-          "status": "firing",
-          "truncatedAlerts": 0,
-          "version": "4"
-        }"#]],
+              "externalURL": "https://ops.opm.gov/",
+              "groupKey": "{}/{incident=\"7\"}:{alertname=\"county_api_ms\"}",
+              "groupLabels": {
+                "alertname": "county_api_ms"
+              },
+              "notification_reason": "first notification",
+              "ops": {
+                "board": "https://ops.opm.gov/board/county_api_ms",
+                "condition": "avg over 3m > 1000",
+                "heal": "rollback_docket_rule.sh success in 0.4 s, verifying",
+                "incident": 7,
+                "key": "7/Opened/oncall",
+                "kind": "opened",
+                "over": "",
+                "runbook": "https://ops.opm.gov/runbooks/wiki/slow-county-api",
+                "threshold": 1000.0,
+                "value": 1580.25
+              },
+              "receiver": "oncall@opm.gov",
+              "routeLabels": {},
+              "status": "firing",
+              "truncatedAlerts": 0,
+              "version": "4"
+            }"#]],
     );
 }
 
@@ -91,52 +92,53 @@ fn a_closed_one_names_what_all_have_in_common_and_counts_what_it_leaves_out() {
         &page,
         &terms,
         expect![[r#"
-        {
-          "alerts": [
             {
-              "annotations": {
+              "alerts": [
+                {
+                  "annotations": {
+                    "summary": "The county API is <slow> & getting slower"
+                  },
+                  "endsAt": "2025-11-23T16:06:40.000Z",
+                  "fingerprint": "1c2a35531ff2c2e5",
+                  "generatorURL": "https://ops.opm.gov/board/county_api_ms",
+                  "labels": {
+                    "alertname": "county_api_ms",
+                    "region": "east"
+                  },
+                  "startsAt": "2025-11-23T16:03:03.000Z",
+                  "status": "resolved"
+                }
+              ],
+              "commonAnnotations": {
                 "summary": "The county API is <slow> & getting slower"
               },
-              "endsAt": "2025-11-23T16:06:40.000Z",
-              "fingerprint": "1c2a35531ff2c2e5",
-              "generatorURL": "https://ops.opm.gov/board/county_api_ms",
-              "labels": {
-                "alertname": "county_api_ms",
-                "region": "east"
+              "commonLabels": {
+                "alertname": "county_api_ms"
               },
-              "startsAt": "2025-11-23T16:03:03.000Z",
-              "status": "resolved"
-            }
-          ],
-          "commonAnnotations": {
-            "summary": "The county API is <slow> & getting slower"
-          },
-          "commonLabels": {
-            "alertname": "county_api_ms"
-          },
-          "externalURL": "https://ops.opm.gov/",
-          "groupKey": "{}/{incident=\"7\"}:{alertname=\"county_api_ms\"}",
-          "groupLabels": {
-            "alertname": "county_api_ms"
-          },
-          "notification_reason": "all alerts resolved",
-          "ops": {
-            "board": "https://ops.opm.gov/board/county_api_ms",
-            "condition": "avg over 3m > 1000",
-            "heal": "rollback_docket_rule.sh success in 0.4 s, verifying",
-            "incident": 7,
-            "key": "7/Closed/oncall",
-            "kind": "closed",
-            "runbook": "https://ops.opm.gov/runbooks/wiki/slow-county-api",
-            "threshold": 1000.0,
-            "value": 112.0
-          },
-          "receiver": "oncall@opm.gov",
-          "routeLabels": {},
-          "status": "resolved",
-          "truncatedAlerts": 1,
-          "version": "4"
-        }"#]],
+              "externalURL": "https://ops.opm.gov/",
+              "groupKey": "{}/{incident=\"7\"}:{alertname=\"county_api_ms\"}",
+              "groupLabels": {
+                "alertname": "county_api_ms"
+              },
+              "notification_reason": "all alerts resolved",
+              "ops": {
+                "board": "https://ops.opm.gov/board/county_api_ms",
+                "condition": "avg over 3m > 1000",
+                "heal": "rollback_docket_rule.sh success in 0.4 s, verifying",
+                "incident": 7,
+                "key": "7/Closed/oncall",
+                "kind": "closed",
+                "over": "recovered",
+                "runbook": "https://ops.opm.gov/runbooks/wiki/slow-county-api",
+                "threshold": 1000.0,
+                "value": 112.0
+              },
+              "receiver": "oncall@opm.gov",
+              "routeLabels": {},
+              "status": "resolved",
+              "truncatedAlerts": 1,
+              "version": "4"
+            }"#]],
     );
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
-use crate::engine::series::{Series, SeriesSet};
+use crate::engine::series::SeriesSet;
 use crate::journal::windows::Slice;
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::drive::sampler::chain;
@@ -20,10 +20,10 @@ use crate::shell::store::windows::Making;
 const IMAGE_SAMPLES: u64 = 10_000_000;
 /// Plain samples and chunks copied in one go; about a quarter of a millisecond.
 const SLICE_WEIGHT: usize = 16_384;
+/// Bytes of samples in one go; with the largest series as the last one, they fit into a record.
+const SLICE_BYTES: usize = 4 << 20;
 /// Slices that wait to be written.
 const SLICES_QUEUED: usize = 16;
-/// A series that was silent for this long and that no window holds samples of is left out.
-const DEAD_AFTER: Duration = Duration::from_hours(1);
 
 /// When images are made, and the one under way.
 pub struct Imager {
@@ -178,23 +178,72 @@ fn cut(series: &SeriesSet, next: &mut u32, filed: Pos, now: Timestamp) -> Slice 
         covers: filed.number(),
         series: Vec::new(),
     };
-    let mut weight = 0;
-    while weight < SLICE_WEIGHT {
+    let (mut weight, mut bytes) = (0, 0);
+    while weight < SLICE_WEIGHT && bytes < SLICE_BYTES {
         let Some(one) = series.get(*next) else {
             break;
         };
+        let ended = series.is_ended(*next, now);
         *next += 1;
-        // Dead ones are passed over in no time, so a slice without any series is the end.
-        if !is_dead(one, now) {
-            weight += 16 + one.plain_len();
+        // Ended ones are passed over in no time, so a slice without any series is the end.
+        if !ended {
+            weight += one.weight();
+            bytes += one.bytes();
             slice.series.push(one.copy());
         }
     }
     slice
 }
 
-fn is_dead(series: &Series, now: Timestamp) -> bool {
-    let newest = series.last().map(|(t, _)| t);
-    let kept = series.horizon().max(DEAD_AFTER);
-    newest.is_none_or(|t| now.since(t) > kept)
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::engine::limits::{CHUNK_SAMPLES, HISTORY_SAMPLES_MAX};
+    use crate::engine::series::SeriesCopy;
+    use crate::engine::series::chunk::Chunk;
+    use crate::journal::frame::PAYLOAD_BYTES_MAX;
+    use crate::journal::windows::encode;
+    use crate::model::labels::{Labels, SeriesKey};
+
+    #[test]
+    fn slices_of_long_histories_fit_into_records() {
+        let mut bits = 1_u64;
+        let mut noise = || {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            f64::from_bits(bits >> 2)
+        };
+        let chunk = |n: usize, noise: &mut dyn FnMut() -> f64| {
+            let from = (n * CHUNK_SAMPLES) as i64;
+            let times: Vec<i64> = (from..from + CHUNK_SAMPLES as i64).collect();
+            let values: Vec<f64> = times.iter().map(|_| noise()).collect();
+            Arc::new(Chunk::pack(&times, &values).unwrap())
+        };
+        let chunks = HISTORY_SAMPLES_MAX / CHUNK_SAMPLES;
+        let closed: Vec<Arc<Chunk>> = (0..chunks).map(|n| chunk(n, &mut noise)).collect();
+        let mut set = SeriesSet::default();
+        for n in 0..400 {
+            let key = SeriesKey::new("m", &Labels::new().with("n", &n.to_string()));
+            let (number, _) = set.number(&key);
+            let copy = SeriesCopy {
+                key,
+                closed: closed.clone(),
+                times: vec![HISTORY_SAMPLES_MAX as i64],
+                values: vec![1.0],
+            };
+            set.put_back(number, copy);
+        }
+        assert!(set.packed_bytes() > 2 * PAYLOAD_BYTES_MAX);
+        let (mut next, mut count) = (0, 0);
+        loop {
+            let slice = cut(&set, &mut next, Pos::START, Timestamp::from_ms(20_000));
+            if slice.series.is_empty() {
+                break;
+            }
+            count += slice.series.len();
+            assert!(encode(&slice).len() < PAYLOAD_BYTES_MAX);
+        }
+        assert_eq!(count, 400);
+    }
 }

@@ -12,6 +12,7 @@ use crate::journal::samples::{Encoder, Sample};
 use crate::model::labels::SeriesKey;
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::Clock;
+use crate::shell::drive::health::Written;
 use crate::shell::drive::{KIND_OWN_SAMPLES, KIND_SAMPLES, Message, PushFailure, Pushed, Status};
 use crate::shell::store::log::Keep;
 use crate::shell::store::{Log, Pos, StoreError};
@@ -47,6 +48,8 @@ pub struct Sampler {
     pub engine: Sender<Message>,
     /// The engine's clock.
     pub clock: Clock,
+    /// Whether the log takes records, for the engine.
+    pub written: Written,
     /// Counters.
     pub status: Arc<Status>,
     /// How long samples are kept.
@@ -102,7 +105,7 @@ impl Sampler {
                 Ok(pos) => self.acknowledge(group, pos, waiting),
                 Err(error) => {
                     let why = chain(&error);
-                    self.failed(&why);
+                    self.failed(now, &why);
                     self.intake.forget(&group);
                     self.encoder.reset();
                     new = group.new;
@@ -129,7 +132,12 @@ impl Sampler {
     ) {
         let before = self.intake.repeated_total;
         let from = group.samples.len();
-        let refused = self.intake.admit(now, &submit.batch, group);
+        // Samples of our own have the engine's time.
+        let ahead_ms = match submit.reply {
+            Some(_) => self.clock.ahead_ms(),
+            None => 0,
+        };
+        let refused = self.intake.admit(now, ahead_ms, &submit.batch, group);
         let accepted = submit.batch.items.len() - refused.len();
         self.status
             .repeated_total
@@ -197,19 +205,28 @@ impl Sampler {
     /// Syncs what was acknowledged already.
     fn sync(&mut self) {
         if let Err(error) = self.log.commit() {
-            self.failed(&chain(&error));
+            self.failed(self.clock.now(), &chain(&error));
         }
     }
 
-    fn failed(&self, why: &str) {
-        if !self.status.samples_failing.swap(true, Ordering::Relaxed) {
+    fn failed(&mut self, now: Timestamp, why: &str) {
+        if let Some(report) = self.written.no(now, why) {
+            let _ = self.engine.send(Message::Input(report));
+        }
+        if self.status.samples_refused.set(Some(why.to_owned())) {
             tracing::error!(error = %why, "Sample log not written; samples are refused.");
         }
     }
 
     fn acknowledge(&mut self, group: Admitted, pos: Pos, waiting: Vec<Waiting>) {
-        if self.status.samples_failing.swap(false, Ordering::Relaxed) {
-            tracing::info!("Sample log written again.");
+        // A group of which nothing was taken says nothing about the disk.
+        if !group.samples.is_empty() {
+            if self.status.samples_refused.set(None) {
+                tracing::info!("Sample log written again.");
+            }
+            if let Some(report) = self.written.yes() {
+                let _ = self.engine.send(Message::Input(report));
+            }
         }
         let count = group.samples.len();
         self.status

@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 use crate::engine::event::Entry;
 use crate::engine::intake::{Admitted, Intake};
 use crate::engine::limits::DELIVERY_ID_MEMORY;
+use crate::engine::own::Own;
 use crate::engine::policy::Policy;
 use crate::engine::series::Sample;
 use crate::engine::state::State;
@@ -18,6 +19,7 @@ use crate::engine::{Effect, Engine, Input};
 use crate::journal::samples::{Encoder, Keys, decode, decode_deliveries};
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::{Clock, wall};
+use crate::shell::drive::health::{Places, Slots, Written};
 use crate::shell::drive::imager::Imager;
 use crate::shell::drive::sampler::{QUEUED_BATCHES_MAX, Sampler};
 use crate::shell::drive::{
@@ -25,7 +27,7 @@ use crate::shell::drive::{
 };
 use crate::shell::store::log::{Options, SegLog};
 use crate::shell::store::replay::{replay, segment_start, written_since};
-use crate::shell::store::{Log, Pos, StoreError, snapshot, windows};
+use crate::shell::store::{Damage, Log, Pos, StoreError, snapshot, windows};
 
 /// Size of an event segment; the space is reserved ahead, so that pages go on when the disk is full.
 const EVENT_SEGMENT_BYTES: u64 = 8 << 20;
@@ -67,34 +69,39 @@ impl Start<'_> {
             self.data.join("samples"),
             self.data.join("snapshots"),
         );
-        let (event_log, event_report) = SegLog::open(
+        let (event_log, _) = SegLog::open(
             &events,
             Options {
                 segment_bytes_max: EVENT_SEGMENT_BYTES,
                 preallocate: true,
             },
         )?;
-        let (sample_log, sample_report) = SegLog::open(
+        let (sample_log, _) = SegLog::open(
             &samples,
             Options {
                 preallocate: true,
                 ..Options::default()
             },
         )?;
-        let mut damaged = event_report.damaged.len() + sample_report.damaged.len();
-
+        // Opening reports on the last segments only; folding reads all that matter, the last ones too.
+        let mut damaged = Vec::new();
         let (state, folded) = fold_events(&events, &snapshots, &mut damaged)?;
-        let clock = Clock::start(state.at);
         let mut engine = Engine::new(state);
+        engine.ticks_every(self.tick);
+        engine.keep_history(self.retention);
         engine.foresee(&self.policy);
         let mut intake = Intake::default();
         let since = wall() - self.retention;
-        let refiled = refile(self.data, clock.now(), since, &mut intake, &mut engine)?;
-        damaged += refiled.damaged;
+        let refiled = refile(self.data, wall(), since, &mut intake, &mut engine)?;
+        damaged.extend(refiled.damaged);
+        let last = engine.view().now;
+        let clock = Clock::start(engine.view().state.clock_ahead_ms(last), last);
         engine.handle(clock.now(), Input::Policy(self.policy));
+        let places = Places::of(self.data);
+        places.found(clock.now(), &damaged, &mut engine);
         status
             .damaged_total
-            .store(damaged as u64, Ordering::Relaxed);
+            .store(damaged.len() as u64, Ordering::Relaxed);
 
         let (entries, _) = broadcast::channel(LIVE_ENTRIES_MAX);
         let (to_engine, inbox) = mpsc::channel();
@@ -108,7 +115,7 @@ impl Start<'_> {
             durable: durable.clone(),
             spellings: intake.spellings(),
             metadata: Arc::default(),
-            clock,
+            clock: clock.clone(),
             status: status.clone(),
         };
         let session = u64::try_from(wall().ms()).unwrap_or(0);
@@ -116,7 +123,10 @@ impl Start<'_> {
             engine,
             log: Box::new(event_log),
             inbox,
-            clock,
+            slots: Slots::unknown(clock.now()),
+            written: Written::unknown(Own::EventsRefused),
+            places,
+            clock: clock.clone(),
             tick: self.tick,
             snapshots,
             entries,
@@ -146,6 +156,7 @@ impl Start<'_> {
             inbox: batches,
             engine: to_engine,
             clock,
+            written: Written::unknown(Own::SamplesRefused),
             status,
             retention: self.retention,
             sync_every: self.sync_every,
@@ -176,7 +187,7 @@ impl Ready {
 fn fold_events(
     events: &Path,
     snapshots: &Path,
-    damaged: &mut usize,
+    damaged: &mut Vec<Damage>,
 ) -> Result<(State, u64), StoreError> {
     let (found, ignored) = snapshot::load(snapshots, STATE_VERSION)?;
     for passed in ignored {
@@ -203,10 +214,7 @@ fn fold_events(
             }
         }
     })?;
-    *damaged += report.damaged.len();
-    for d in &report.damaged {
-        tracing::error!(file = %d.file.display(), from = d.from, to = d.to, "Event log damaged; what is around it was read.");
-    }
+    damaged.extend(report.damaged);
     Ok((state, folded))
 }
 
@@ -218,7 +226,7 @@ struct Refiled {
     /// Samples filed from the log, not from the image.
     samples: u64,
     /// Damaged places that were stepped over.
-    damaged: usize,
+    damaged: Vec<Damage>,
 }
 
 /// Fills the windows: from the newest image, then from the sample log behind it.
@@ -282,6 +290,7 @@ fn refile_log(
     engine: &mut Engine,
 ) -> Result<Refiled, StoreError> {
     let mut refiled = Refiled::default();
+    let mut unresolved = 0;
     let mut keys: Keys<Option<u32>> = Keys::default();
     let report = replay(dir, remembered, &mut |record| {
         if !matches!(record.kind, KIND_SAMPLES | KIND_OWN_SAMPLES) {
@@ -304,6 +313,7 @@ fn refile_log(
             tracing::error!(pos = %record.pos, "Sample record not understood; passed over.");
             return;
         };
+        unresolved += batch.unresolved;
         for id in &batch.deliveries {
             intake.remember(batch.at, *id);
         }
@@ -320,9 +330,7 @@ fn refile_log(
         } else {
             samples.collect()
         };
-        for sample in &samples {
-            intake.note(sample);
-        }
+        samples.iter().for_each(|s| intake.note(s));
         refiled.samples += samples.len() as u64;
         let own = record.kind == KIND_OWN_SAMPLES;
         engine.refile(Admitted {
@@ -333,9 +341,12 @@ fn refile_log(
             ids: Vec::new(),
         });
     })?;
-    for d in &report.damaged {
-        tracing::error!(file = %d.file.display(), from = d.from, to = d.to, "Sample log damaged; what is around it was read.");
+    if unresolved > 0 {
+        tracing::error!(
+            samples = unresolved,
+            "Samples left out: the record that names their series is lost."
+        );
     }
-    (refiled.upto, refiled.damaged) = (report.tail, report.damaged.len());
+    (refiled.upto, refiled.damaged) = (report.tail, report.damaged);
     Ok(refiled)
 }

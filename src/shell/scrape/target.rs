@@ -43,7 +43,7 @@ pub(super) async fn ask_in_turn(handle: Handle, mut plan: watch::Receiver<Arc<Pl
         }
         healthy = Some(error.is_none());
     }
-    let batch = memory.end(handle.clock.now(), &labels);
+    let batch = memory.end(by_senders(&handle, handle.clock.now()), &labels);
     push(&handle, batch).await;
 }
 
@@ -68,7 +68,13 @@ async fn ask(handle: &Handle, plan: &Plan, slot: Timestamp, memory: &mut Memory)
         }),
         Err(why) => Err(why.clone()),
     };
-    let round = memory.round(at, answer, seconds, &target.labels, terms);
+    let round = memory.round(
+        by_senders(handle, at),
+        answer,
+        seconds,
+        &target.labels,
+        terms,
+    );
     drop(fetched);
     handle.describe(round.metadata);
     let [fine, failed, _] = &handle.status.scrapes_total;
@@ -89,6 +95,11 @@ async fn push(handle: &Handle, batch: Batch) {
             tracing::warn!(%error, "Scraped samples not stored.");
         }
     }
+}
+
+/// The engine's time as the clock shows it by which targets measure: the door takes the difference off again.
+fn by_senders(handle: &Handle, at: Timestamp) -> Timestamp {
+    at.shifted(handle.clock.ahead_ms())
 }
 
 /// The next time at which a target is asked. Each has a place of its own in the interval, always the same, so that not

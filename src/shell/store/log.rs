@@ -11,6 +11,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use crate::journal::frame;
+use crate::model::time::Duration;
 use crate::model::time::Timestamp;
 use crate::shell::store::Damage;
 use crate::shell::store::Log;
@@ -319,6 +320,10 @@ impl Log for SegLog {
     }
 }
 
+/// How often a lock that someone else has is tried.
+const LOCK_TRIES: u32 = 20;
+/// Time between two tries.
+const LOCK_WAIT: Duration = Duration::from_ms(50);
 /// Memory that an empty buffer keeps.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
 /// How much more is written before a failed reservation is tried again.
@@ -361,11 +366,15 @@ fn lock(dir: &Path) -> Result<Lock, StoreError> {
         .truncate(false)
         .open(&path)
         .map_err(StoreError::io("open", &path))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock(file)),
-        Err(Errno::WOULDBLOCK) => Err(StoreError::Locked(dir.to_owned())),
-        Err(e) => Err(StoreError::io("lock", &path)(e.into())),
+    for _ in 0..LOCK_TRIES {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Lock(file)),
+            // A process that was killed while it was starting another one: that one shares the file for a moment.
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_WAIT.std()),
+            Err(e) => return Err(StoreError::io("lock", &path)(e.into())),
+        }
     }
+    Err(StoreError::Locked(dir.to_owned()))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub struct ReplayReport {
     pub lost: u64,
     /// The last position of the log; [`Pos::START`] if there is none.
     pub tail: Pos,
-    /// Bad bytes with good records after them.
+    /// Bad bytes with good records after them, and places where records should be and are not.
     pub damaged: Vec<Damage>,
     /// Bytes of an unfinished write at the end.
     pub torn_bytes: u64,
@@ -45,6 +45,15 @@ pub fn replay(
         if next.is_some_and(|n| n.first <= want) {
             continue;
         }
+        let absent = segment.first.number().saturating_sub(want.number());
+        if absent > 0 && report.tail == Pos::START {
+            report.damaged.push(Damage {
+                file: segment.path.clone(),
+                from: 0,
+                to: 0,
+                lost: absent,
+            });
+        }
         let mut on_record = |record: Record<'_>| {
             if record.pos >= want {
                 report.lost += record.pos.number() - want.number();
@@ -57,8 +66,8 @@ pub fn replay(
         let Some(mut look) = segments::look(segment, guess, &mut on_record)? else {
             continue;
         };
-        if next.is_some() {
-            look = look.sealed(segment);
+        if let Some(next) = next {
+            look = look.sealed(segment, next);
         }
         guess = look.segment_no.unwrap_or(guess).saturating_add(1);
         report.torn_bytes += look.torn_bytes;
@@ -142,6 +151,8 @@ mod tests {
             prop_assert_eq!((last, report.tail), (added, added));
             prop_assert_eq!(report.records + report.lost, added.number());
             prop_assert_eq!(report.torn_bytes, 0);
+            let told: u64 = report.damaged.iter().map(|d| d.lost).sum();
+            prop_assert!(told == report.lost || opened.torn_bytes > 0, "{:?}", report);
             prop_assert!(seen + hits.len() >= payloads.len(), "a hit costs at most one record");
             prop_assert!(seen == payloads.len() || opened.torn_bytes > 0 || !report.damaged.is_empty());
         }

@@ -111,15 +111,16 @@ pub fn look(
         file_bytes,
         ..Look::default()
     };
-    let damage = |from: usize, to: usize| Damage {
+    let damage = |from: usize, to: usize, lost: u64| Damage {
         file: path.clone(),
         from: from as u64,
         to: to as u64,
+        lost,
     };
     match Header::decode(&bytes) {
         Ok(header) => look.segment_no = Some(header.segment_no),
         Err(HeaderError::Unwritten) => look.unwritten = true,
-        Err(HeaderError::Damaged) => look.damaged.push(damage(0, HEADER_BYTES)),
+        Err(HeaderError::Damaged) => look.damaged.push(damage(0, HEADER_BYTES, 0)),
         Err(HeaderError::Version(found)) => {
             let path = path.clone();
             return Err(StoreError::Version { path, found });
@@ -142,9 +143,9 @@ pub fn look(
                     break;
                 }
             }
-            Found::Damaged { from, to } => {
+            Found::Damaged { from, to, lost } => {
                 let (from, to) = (HEADER_BYTES + from, HEADER_BYTES + to);
-                look.damaged.push(damage(from, to));
+                look.damaged.push(damage(from, to, lost));
             }
             Found::Torn { at, to } => look.torn_bytes = (to - at) as u64,
         }
@@ -158,7 +159,7 @@ pub fn look(
         look.torn_bytes = look.file_bytes.min(HEADER_BYTES as u64);
     } else if look.unwritten {
         look.unwritten = false;
-        look.damaged.insert(0, damage(0, HEADER_BYTES));
+        look.damaged.insert(0, damage(0, HEADER_BYTES, 0));
     }
     Ok(Some(look))
 }
@@ -184,13 +185,16 @@ fn read_written(path: &Path) -> io::Result<(Vec<u8>, u64)> {
 }
 
 impl Look {
-    /// A sealed segment was whole when it was sealed, so a bad end of one is damage.
-    pub fn sealed(mut self, segment: &Segment) -> Look {
-        if self.torn_bytes > 0 {
+    /// A sealed segment was whole when it was sealed: a bad end of one is damage, and so is what is missing before the
+    /// `next` one.
+    pub fn sealed(mut self, segment: &Segment, next: &Segment) -> Look {
+        let lost = next.first.number().saturating_sub(self.next);
+        if self.torn_bytes > 0 || lost > 0 {
             self.damaged.push(Damage {
                 file: segment.path.clone(),
                 from: self.end,
                 to: self.end + self.torn_bytes,
+                lost,
             });
             self.torn_bytes = 0;
         }

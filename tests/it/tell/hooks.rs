@@ -67,7 +67,7 @@ async fn server() -> (String, Seen) {
 }
 
 /// A server that reads the request, says `answer` and then hangs up, or hangs if there is nothing to say.
-async fn rude(answer: Option<&'static str>) -> String {
+pub(crate) async fn rude(answer: Option<&'static str>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {

@@ -9,19 +9,20 @@
 
 use std::sync::Arc;
 
-use crate::engine::promql::annotate::{Notes, Origin};
+use crate::engine::promql::annotate::{Deed, Notes, Origin};
 use crate::engine::promql::ast::Aggregation;
 use crate::engine::promql::column::{Column, Kind, Sample};
 use crate::engine::promql::evaluate::{Run, column};
 use crate::engine::promql::functions::native::{Hints, written};
 use crate::engine::promql::functions::over_time::quantile;
 use crate::engine::promql::number::plain;
-use crate::engine::promql::plan::{CountValues, Gather, Node, Slot};
+use crate::engine::promql::part::{CountValues, Gather, Node};
+use crate::engine::promql::plan::Slot;
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::Source;
 use crate::engine::promql::workspace::{Group, Workspace};
 use crate::model::histogram::sum::{Mean, Sum};
-use crate::model::histogram::{Added, Histogram, Incompatible};
+use crate::model::histogram::{Histogram, Incompatible};
 use crate::model::labels::Labels;
 use crate::model::number::kahan;
 
@@ -33,8 +34,7 @@ impl<S: Source> Run<'_, S> {
         at: i64,
         out: &mut Column,
     ) -> Result<(), EvalError> {
-        let param = self.scalar(&gather.param, at)?;
-        self.node(gather.of, at)?;
+        let param = self.scalar(&gather.param, at);
         let slots = self.plan.node(gather.of).map_or(&[][..], |n| &n.slots);
         let Workspace {
             columns,
@@ -50,7 +50,10 @@ impl<S: Source> Run<'_, S> {
         if of.mixed {
             match gather.op {
                 Aggregation::Sum | Aggregation::Avg => {
-                    return mixed_gather(node, gather, of, slots, groups, notes, out);
+                    groups.clear();
+                    groups.resize(node.slots.len(), Group::default());
+                    mixed_gather(gather, of, slots, groups, notes, out);
+                    return Ok(());
                 }
                 Aggregation::Count | Aggregation::Group => {}
                 op => notes.ignored_in_aggregation(gather.of_from, op.name()),
@@ -59,9 +62,7 @@ impl<S: Source> Run<'_, S> {
         groups.clear();
         groups.resize(node.slots.len(), Group::default());
         if gather.op == Aggregation::Quantile {
-            if param.is_nan() || !(0.0..=1.0).contains(&param) {
-                notes.quantile(gather.param_from, param);
-            }
+            notes.quantile_of_aggregation(gather.param_from, param);
             quantiles(gather, of, param, floats, marks, out);
             return Ok(());
         }
@@ -99,10 +100,8 @@ impl<S: Source> Run<'_, S> {
     pub(super) fn count_values(
         &mut self,
         count: &CountValues,
-        at: i64,
         out: &mut Column,
     ) -> Result<(), EvalError> {
-        self.node(count.of, at)?;
         let slots = self
             .plan
             .node(count.of)
@@ -254,39 +253,35 @@ fn quantiles(
     }
 }
 
-/// A group of histograms, or of both kinds.
-#[derive(Clone, Debug, Default)]
+/// The histograms of a group.
+#[derive(Clone, Debug)]
 enum Gathered {
-    #[default]
-    Nothing,
-    Floats,
-    Sum(Box<Sum>),
-    Mean(Box<Mean>),
-    /// Numbers and histograms: no value.
-    Mixed,
-    /// Histograms with and without custom bounds: no value.
-    Unfit,
+    Sum(Sum),
+    Mean(Mean),
 }
 
+/// A group in which there are histograms.
 #[derive(Clone, Debug, Default)]
 struct Mix {
-    gathered: Gathered,
+    floats: bool,
+    histograms: bool,
+    /// What the histograms yield, if the first of the group was one.
+    gathered: Option<Box<Gathered>>,
     hints: Hints,
+    /// Only some have custom bounds: there is no value.
+    unfit: bool,
 }
 
 #[cold]
 fn mixed_gather(
-    node: &Node,
     gather: &Gather,
     of: &Column,
     slots: &[Slot],
-    groups: &mut Vec<Group>,
+    groups: &mut [Group],
     notes: &mut Notes,
     out: &mut Column,
-) -> Result<(), EvalError> {
-    groups.clear();
-    groups.resize(node.slots.len(), Group::default());
-    let mut mixes: Vec<Mix> = vec![Mix::default(); node.slots.len()];
+) {
+    let mut mixes: Vec<Mix> = vec![Mix::default(); groups.len()];
     let from = gather.of_from;
     for (slot, sample) in of.samples() {
         let Some(group) = gather.group_of.get(slot) else {
@@ -298,16 +293,13 @@ fn mixed_gather(
         ) else {
             continue;
         };
-        if matches!(mix.gathered, Gathered::Unfit) {
+        if mix.unfit {
             continue;
         }
         match sample {
             Sample::Float(v) => {
+                mix.floats = true;
                 take(gather.op, group, Kind::Float, v);
-                mix.gathered = match mix.gathered {
-                    Gathered::Nothing | Gathered::Floats => Gathered::Floats,
-                    _ => Gathered::Mixed,
-                };
             }
             Sample::Histogram(h) => {
                 let metric = slots.get(slot).map_or("", |s| s.labels.get("__name__"));
@@ -316,17 +308,19 @@ fn mixed_gather(
         }
     }
     for (slot, (mix, group)) in mixes.iter().zip(groups.iter()).enumerate() {
-        match &mix.gathered {
-            Gathered::Nothing => continue,
-            Gathered::Floats => out.put(slot, result(gather.op, group)),
-            Gathered::Sum(sum) => out.put_histogram(slot, Arc::new(sum.value())),
-            Gathered::Mean(mean) => out.put_histogram(slot, Arc::new(mean.value())),
-            Gathered::Mixed => notes.mixed_floats_in_aggregation(from),
-            Gathered::Unfit => continue,
+        if mix.floats && mix.histograms {
+            notes.mixed_floats_in_aggregation(from);
+        } else if mix.floats {
+            out.put(slot, result(gather.op, group));
+        } else if let (Some(gathered), false) = (&mix.gathered, mix.unfit) {
+            let value = match gathered.as_ref() {
+                Gathered::Sum(sum) => sum.value(),
+                Gathered::Mean(mean) => mean.value(),
+            };
+            out.put_histogram(slot, Arc::new(value));
+            mix.hints.tell_resets(from, notes);
         }
-        mix.hints.tell(from, notes);
     }
-    Ok(())
 }
 
 impl Mix {
@@ -338,30 +332,31 @@ impl Mix {
         metric: &str,
         notes: &mut Notes,
     ) {
-        let added: Result<Added, Incompatible> = match &mut self.gathered {
-            Gathered::Nothing => {
-                self.hints.see(h.hint());
-                self.gathered = if op == Aggregation::Sum {
-                    Gathered::Sum(Box::new(Sum::new(h)))
-                } else {
-                    Gathered::Mean(Box::new(Mean::new(h)))
-                };
-                return;
-            }
-            Gathered::Sum(sum) => sum.add(h),
-            Gathered::Mean(mean) => mean.add(h),
-            Gathered::Floats | Gathered::Mixed => {
-                self.gathered = Gathered::Mixed;
-                return;
-            }
-            Gathered::Unfit => return,
+        let first = !self.floats && !self.histograms;
+        self.histograms = true;
+        if first {
+            self.hints.see(h.hint());
+            self.gathered = Some(Box::new(match op {
+                Aggregation::Sum => Gathered::Sum(Sum::new(h)),
+                _ => Gathered::Mean(Mean::new(h)),
+            }));
+            return;
+        }
+        // A group that began with a number has no value any more.
+        let Some(gathered) = &mut self.gathered else {
+            return;
         };
         self.hints.see(h.hint());
+        let added = match gathered.as_mut() {
+            Gathered::Sum(sum) => sum.add(h),
+            Gathered::Mean(mean) => mean.add(h),
+        };
         match added {
-            Ok(added) => self.hints.added(added),
+            Ok(added) if added.bounds_reconciled => notes.reconciled(from, Deed::Aggregation),
+            Ok(_) => {}
             Err(Incompatible) => {
                 notes.mixed_schemas(from, metric);
-                self.gathered = Gathered::Unfit;
+                self.unfit = true;
             }
         }
     }

@@ -13,7 +13,8 @@ use crate::engine::promql::evaluate::elementwise::{Operated, operate};
 use crate::engine::promql::evaluate::{Run, filters};
 use crate::engine::promql::functions::math::{arithmetic, compare};
 use crate::engine::promql::number::shown;
-use crate::engine::promql::plan::{Binary, NONE, Node, NodeId, Plan};
+use crate::engine::promql::part::{Binary, Node};
+use crate::engine::promql::plan::{NONE, NodeId, Plan};
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::Source;
 use crate::engine::promql::workspace::Workspace;
@@ -23,11 +24,8 @@ impl<S: Source> Run<'_, S> {
         &mut self,
         node: &Node,
         binary: &Binary,
-        at: i64,
         out: &mut Column,
     ) -> Result<(), EvalError> {
-        self.node(binary.left, at)?;
-        self.node(binary.right, at)?;
         let (many_id, one_id) = if binary.one_is_left {
             (binary.right, binary.left)
         } else {

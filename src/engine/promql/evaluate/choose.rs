@@ -12,8 +12,9 @@ use std::cmp::Ordering;
 use crate::engine::promql::ast::Aggregation;
 use crate::engine::promql::column::{Column, Sample};
 use crate::engine::promql::evaluate::{Run, column};
-use crate::engine::promql::number::plain;
-use crate::engine::promql::plan::{Choose, Node, NodeId};
+use crate::engine::promql::number::shortest;
+use crate::engine::promql::part::{Choose, Node};
+use crate::engine::promql::plan::NodeId;
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::Source;
 
@@ -28,27 +29,20 @@ impl<S: Source> Run<'_, S> {
         at: i64,
         out: &mut Column,
     ) -> Result<(), EvalError> {
-        let param = self.scalar(&choose.param, at)?;
-        self.node(choose.of, at)?;
+        let param = self.scalar(&choose.param, at);
         if choose.op == Aggregation::LimitRatio {
             return self.limit_ratio(choose, param, out);
         }
         if param.is_nan() {
             return Err(EvalError::execution("Parameter value is NaN"));
         }
-        if param < 1.0 && param > -9.3e18 {
+        if param < 1.0 {
             return Ok(());
         }
-        if param <= -9.223_372_036_854_775_808e18 {
-            return Err(EvalError::execution(format!(
-                "Scalar value {} underflows int64",
-                plain(param)
-            )));
-        }
-        if param >= 9.223_372_036_854_774_784e18 {
+        if param >= (i64::MAX - 1_023) as f64 {
             return Err(EvalError::execution(format!(
                 "Scalar value {} overflows int64",
-                plain(param)
+                shortest(param)
             )));
         }
         let k = (param as i64 as usize).min(choose.group_of.len());
@@ -71,6 +65,7 @@ impl<S: Source> Run<'_, S> {
             }
         };
         let mut heaps: Vec<Vec<Entry>> = vec![Vec::new(); choose.groups];
+        let mut met: Vec<u32> = Vec::new();
         let mut ignored = false;
         let of = column(self.ws, choose.of);
         for (slot, sample) in of.samples() {
@@ -78,13 +73,15 @@ impl<S: Source> Run<'_, S> {
                 ignored = true;
                 continue;
             };
-            let Some(heap) = choose
-                .group_of
-                .get(slot)
-                .and_then(|g| heaps.get_mut(*g as usize))
-            else {
+            let Some(group) = choose.group_of.get(slot) else {
                 continue;
             };
+            let Some(heap) = heaps.get_mut(*group as usize) else {
+                continue;
+            };
+            if heap.is_empty() {
+                met.push(*group);
+            }
             if heap.len() < k {
                 heap.push((v, slot as u32));
                 rise(heap, &before);
@@ -96,7 +93,10 @@ impl<S: Source> Run<'_, S> {
                 }
             }
         }
-        for heap in &mut heaps {
+        for group in met {
+            let Some(heap) = heaps.get_mut(group as usize) else {
+                continue;
+            };
             sort(heap, |a, b| before(b, a));
             for (v, slot) in heap.iter() {
                 out.put(*slot as usize, *v);
@@ -140,9 +140,7 @@ impl<S: Source> Run<'_, S> {
             return Err(EvalError::execution("Ratio value is NaN"));
         }
         let ratio = param.clamp(-1.0, 1.0);
-        if ratio != param {
-            self.ws.notes.ratio(choose.param_from, param, ratio);
-        }
+        self.ws.notes.ratio(choose.param_from, param);
         let of = column(self.ws, choose.of);
         for (slot, sample) in of.samples() {
             let Some(stand) = choose.stands.get(slot) else {

@@ -7,15 +7,20 @@
     clippy::indexing_slicing
 )]
 
-use crate::engine::promql::annotate::Bent;
+use std::sync::Arc;
+
+use crate::engine::promql::annotate::{Bent, Notes};
 use crate::engine::promql::column::{Column, Kind, Sample};
 use crate::engine::promql::evaluate::Run;
-use crate::engine::promql::plan::{Classic, ClassicFn, NONE, Slot};
+use crate::engine::promql::number::open_metrics;
+use crate::engine::promql::part::{Classic, ClassicFn, Scalar};
+use crate::engine::promql::plan::{NONE, Slot};
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::Source;
 use crate::engine::promql::workspace::Workspace;
 use crate::model::histogram::classic::{Cumulative, fraction, quantile};
 use crate::model::histogram::quantile::Remark;
+use crate::model::labels::Labels;
 
 impl<S: Source> Run<'_, S> {
     pub(super) fn classic(
@@ -26,24 +31,53 @@ impl<S: Source> Run<'_, S> {
     ) -> Result<(), EvalError> {
         match &classic.function {
             ClassicFn::Fraction(lower, upper) => {
-                let (lower, upper) = (self.scalar(lower, at)?, self.scalar(upper, at)?);
-                self.node(classic.of, at)?;
+                let (lower, upper) = (self.scalar(lower, at), self.scalar(upper, at));
                 self.each_histogram(classic, Asked::Fraction(lower, upper), 0, at, out)
             }
-            ClassicFn::Quantiles(scalars) => {
-                for (i, scalar) in scalars.iter().enumerate() {
-                    let q = self.scalar(scalar, at)?;
-                    if (q.is_nan() || !(0.0..=1.0).contains(&q))
-                        && let Some(from) = classic.args_from.get(i)
-                    {
-                        self.ws.notes.quantile(*from, q);
+            ClassicFn::Quantile(scalar) => {
+                let q = self.quantile(classic, 0, scalar, at)?;
+                self.each_histogram(classic, Asked::Quantile(q), 0, at, out)
+            }
+            ClassicFn::Labelled {
+                quantiles,
+                label,
+                values,
+                table,
+            } => {
+                for (i, quantile) in quantiles.iter().enumerate() {
+                    let q = self.quantile(classic, i, &quantile.scalar, at)?;
+                    let turn = quantile.turn.or_else(|| {
+                        let value = open_metrics(q);
+                        let known = values.iter().position(|v| *v == value);
+                        if let (None, Some(table)) = (known, table) {
+                            self.dynamic(*table, Labels::new().with(label, &value));
+                        }
+                        known
+                    });
+                    if let Some(turn) = turn {
+                        self.each_histogram(classic, Asked::Quantile(q), turn, at, out)?;
                     }
-                    self.node(classic.of, at)?;
-                    self.each_histogram(classic, Asked::Quantile(q), i, at, out)?;
                 }
                 Ok(())
             }
         }
+    }
+
+    /// The value of a quantile; remarks on it if it is none.
+    fn quantile(
+        &mut self,
+        classic: &Classic,
+        which: usize,
+        scalar: &Scalar,
+        at: i64,
+    ) -> Result<f64, EvalError> {
+        let q = self.scalar(scalar, at);
+        if (q.is_nan() || !(0.0..=1.0).contains(&q))
+            && let Some(from) = classic.args_from.get(which)
+        {
+            self.ws.notes.quantile(*from, q);
+        }
+        Ok(q)
     }
 
     /// Fills the results of the `turn`-th question.
@@ -66,21 +100,33 @@ impl<S: Source> Run<'_, S> {
         let Some(of) = columns.get(classic.of as usize) else {
             return Ok(());
         };
+        // Where names are dropped at once, they are gone before anything is remarked on.
+        let delayed = self.plan.settings.delayed_name_removal;
+        let name = |l: Option<&Arc<Labels>>| match l {
+            Some(labels) if delayed => labels.get("__name__").to_owned(),
+            Some(_) | None => String::new(),
+        };
         let groups = classic.metrics.len();
         // Groups that have a native histogram beside their buckets: neither counts.
         marks.clear();
         if of.mixed {
             marks.resize(groups, 0);
-            natives(classic, asked, turn, of, slots, (notes, marks), out)?;
+            natives(
+                classic,
+                asked,
+                turn,
+                of,
+                slots,
+                delayed,
+                (notes, marks),
+                out,
+            )?;
         }
         for (slot, group) in classic.group_of.iter().enumerate() {
             if *group == NONE && of.kinds.get(slot) == Some(&Kind::Float) {
                 let labels = slots.get(slot).map(|s| &s.labels);
-                notes.bad_bucket(
-                    classic.of_from,
-                    labels.map_or("", |l| l.get("__name__")),
-                    labels.map_or("", |l| l.get("le")),
-                );
+                let le = labels.map_or("", |l| l.get("le"));
+                notes.bad_bucket(classic.of_from, &name(labels), le);
             }
         }
         let bounds = classic.starts.iter().zip(classic.starts.iter().skip(1));
@@ -124,8 +170,7 @@ impl<S: Source> Run<'_, S> {
                             times: (at, at),
                             count: 1,
                         };
-                        let metric = metric.map_or("", |l| l.get("__name__"));
-                        notes.forced_monotonic(classic.of_from, metric, bent);
+                        notes.forced_monotonic(classic.of_from, &name(metric), bent);
                     }
                     value
                 }
@@ -144,13 +189,15 @@ enum Asked {
 }
 
 #[cold]
+#[expect(clippy::too_many_arguments, reason = "they are the parts of one step")]
 fn natives(
     classic: &Classic,
     asked: Asked,
     turn: usize,
     of: &Column,
     slots: &[Slot],
-    (notes, rivals): (&mut crate::engine::promql::annotate::Notes, &mut [u32]),
+    delayed: bool,
+    (notes, rivals): (&mut Notes, &mut [u32]),
     out: &mut Column,
 ) -> Result<(), EvalError> {
     for (slot, sample) in of.samples() {
@@ -160,7 +207,7 @@ fn natives(
         let metric = slots.get(slot).map_or("", |s| s.labels.get("__name__"));
         let rival = classic.rival_of.get(slot).copied().unwrap_or(NONE);
         if rival != NONE && has_buckets(classic, of, rival as usize) {
-            notes.mixed_classic(classic.of_from, metric);
+            notes.mixed_classic(classic.of_from, if delayed { metric } else { "" });
             if let Some(mark) = rivals.get_mut(rival as usize) {
                 *mark = 1;
             }

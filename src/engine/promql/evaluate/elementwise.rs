@@ -15,7 +15,8 @@ use crate::engine::promql::column::{Column, Kind, Sample};
 use crate::engine::promql::evaluate::{Run, column, filters};
 use crate::engine::promql::functions::HistogramFn;
 use crate::engine::promql::functions::math::{Map, arithmetic, compare};
-use crate::engine::promql::plan::{NodeId, Scalar};
+use crate::engine::promql::part::Scalar;
+use crate::engine::promql::plan::NodeId;
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::Source;
 use crate::model::histogram::trim::Keep;
@@ -38,9 +39,8 @@ impl<S: Source> Run<'_, S> {
         at: i64,
         out: &mut Column,
     ) -> Result<(), EvalError> {
-        self.node(of, at)?;
         let [a, b] = args;
-        let (a, b) = (self.scalar(a, at)?, self.scalar(b, at)?);
+        let (a, b) = (self.scalar(a, at), self.scalar(b, at));
         if function == Map::Clamp && b < a {
             return Ok(());
         }

@@ -12,14 +12,13 @@ use std::sync::Arc;
 use crate::engine::promql::column::{Column, Sample};
 use crate::engine::promql::evaluate::{Run, column};
 use crate::engine::promql::number::shown;
-use crate::engine::promql::plan::Info;
+use crate::engine::promql::part::Info;
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::{Source, Value, is_stale};
 use crate::model::labels::Labels;
 
 impl<S: Source> Run<'_, S> {
     pub(super) fn info(&mut self, info: &Info, at: i64, out: &mut Column) -> Result<(), EvalError> {
-        self.node(info.of, at)?;
         let newest = self.newest_info(info, at)?;
         let slots = self
             .plan

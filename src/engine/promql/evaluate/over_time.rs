@@ -14,8 +14,8 @@ use crate::engine::promql::ast::Edges;
 use crate::engine::promql::column::Column;
 use crate::engine::promql::evaluate::Run;
 use crate::engine::promql::functions::window::Window;
-use crate::engine::promql::functions::{Ask, Tools, Yield, apply};
-use crate::engine::promql::plan::{Doubts, Input, Node, OverTime};
+use crate::engine::promql::functions::{Ask, RangeFn, Tools, Yield, apply, over_time, rate};
+use crate::engine::promql::part::{Doubts, Input, OverTime};
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::{Samples, Scratch, Source, Value, is_stale};
 use crate::engine::promql::workspace::Workspace;
@@ -55,27 +55,51 @@ impl<S: Source> Run<'_, S> {
 
     pub(super) fn over_time(
         &mut self,
-        node: &Node,
         over: &OverTime,
         at: i64,
         out: &mut Column,
     ) -> Result<(), EvalError> {
+        // The functions of most rules have loops of their own.
+        match over.function {
+            RangeFn::Rate => self.each_window(over, at, out, |ask, window, tools| {
+                Ok(rate::extrapolated(ask, window, true, true, tools))
+            })?,
+            RangeFn::Increase => self.each_window(over, at, out, |ask, window, tools| {
+                Ok(rate::extrapolated(ask, window, true, false, tools))
+            })?,
+            RangeFn::Avg => self.each_window(over, at, out, |ask, window, tools| {
+                Ok(over_time::avg(ask, window, tools.notes))
+            })?,
+            _ => self.each_window(over, at, out, apply)?,
+        }
+        if let Some(doubts) = &over.doubts {
+            self.doubt(over, doubts, out);
+        }
+        Ok(())
+    }
+
+    /// Applies a function to the window of each slot that has a sample in it.
+    #[inline(always)]
+    fn each_window(
+        &mut self,
+        over: &OverTime,
+        at: i64,
+        out: &mut Column,
+        function: impl Fn(&Ask<'_>, Window<'_>, &mut Tools<'_>) -> Result<Yield, EvalError>,
+    ) -> Result<(), EvalError> {
         let mut args = [0.0; 2];
         for (value, scalar) in args.iter_mut().zip(&over.args) {
-            *value = self.scalar(scalar, at)?;
+            *value = self.scalar(scalar, at);
         }
-        let (upto, range, edges) = match &over.input {
+        let (when, range, edges) = match &over.input {
             Input::Series {
                 select,
                 range,
                 edges,
-            } => (select.when.time(at, self.period), *range, *edges),
-            Input::Steps(subquery) => (
-                subquery.when.time(at, self.period),
-                subquery.range,
-                Edges::Plain,
-            ),
+            } => (select.when, *range, *edges),
+            Input::Steps(subquery) => (subquery.when, subquery.range, Edges::Plain),
         };
+        let upto = when.time(at, self.period);
         let after = upto.saturating_sub(range);
         let mut ask = Ask {
             function: over.function,
@@ -83,41 +107,40 @@ impl<S: Source> Run<'_, S> {
             at,
             start: after,
             end: upto,
-            range,
+            seconds: range as f64 / 1_000.0,
             edges,
             from: over.args_from,
             labels: &Labels::new(),
             last_drop: i64::MAX,
         };
+        let (from, to) = self.around(edges, after, upto);
+        if let Input::Steps(subquery) = &over.input {
+            self.fill_ring(subquery, after, upto)?;
+        }
+        let (limit, starts) = (
+            self.plan.settings.limits.samples,
+            self.plan.settings.start_timestamps,
+        );
+        let source = self.source;
+        let Workspace {
+            scratch,
+            spare,
+            split,
+            rings,
+            notes,
+            floats,
+            touched,
+            ..
+        } = &mut *self.ws;
+        let mut tools = Tools {
+            notes,
+            floats,
+            memo: rate::Memo::default(),
+        };
         match &over.input {
             Input::Series { select, .. } => {
-                let lookback = self.plan.settings.lookback_ms;
-                let (after, upto) = match edges {
-                    Edges::Plain => (after, upto),
-                    Edges::Anchored => (after.saturating_sub(lookback), upto),
-                    Edges::Smoothed => (
-                        after.saturating_sub(lookback),
-                        upto.saturating_add(lookback),
-                    ),
-                };
-                let (limit, starts) = (
-                    self.plan.settings.limits.samples,
-                    self.plan.settings.start_timestamps,
-                );
-                let source = self.source;
-                let Workspace {
-                    scratch,
-                    split,
-                    notes,
-                    floats,
-                    touched,
-                    spare,
-                    ..
-                } = &mut *self.ws;
-                let mut tools = Tools { notes, floats };
-                for ((slot, series), of) in select.series.iter().enumerate().zip(node.slots.iter())
-                {
-                    let window = match source.samples(*series, after, upto, scratch) {
+                for ((slot, series), of) in select.series.iter().enumerate().zip(over.of.iter()) {
+                    let window = match source.samples(*series, from, to, scratch) {
                         Samples::Floats { times, values } => {
                             ask.last_drop = source.last_drop(*series);
                             Window {
@@ -130,9 +153,9 @@ impl<S: Source> Run<'_, S> {
                             ask.last_drop = i64::MAX;
                             split.fill(points, starts);
                             if select.stats {
-                                let first = select.when.time(self.period.start, self.period);
-                                let from = first.saturating_sub(range).saturating_sub(1);
-                                let before = piece_before(source, *series, from, after, spare);
+                                let first = when.time(self.period.start, self.period);
+                                let begin = first.saturating_sub(range).saturating_sub(1);
+                                let before = piece_before(source, *series, begin, after, spare);
                                 split.keep_stats(before);
                             }
                             split.window()
@@ -146,33 +169,35 @@ impl<S: Source> Run<'_, S> {
                         return Err(EvalError::samples());
                     }
                     ask.labels = &of.labels;
-                    put(out, slot, apply(&ask, window, &mut tools)?);
+                    put(out, slot, function(&ask, window, &mut tools)?);
                 }
             }
             Input::Steps(subquery) => {
-                self.fill_ring(subquery, after, upto)?;
-                let Workspace {
-                    rings,
-                    notes,
-                    floats,
-                    ..
-                } = &mut *self.ws;
-                let mut tools = Tools { notes, floats };
                 let rows = rings.get(subquery.ring).map_or(&[][..], |r| &r.rows);
-                for ((slot, row), of) in rows.iter().enumerate().zip(node.slots.iter()) {
+                for ((slot, row), of) in rows.iter().enumerate().zip(over.of.iter()) {
                     let window = row.window(after, upto);
                     if window.is_empty() {
                         continue;
                     }
                     ask.labels = &of.labels;
-                    put(out, slot, apply(&ask, window, &mut tools)?);
+                    put(out, slot, function(&ask, window, &mut tools)?);
                 }
             }
         }
-        if let Some(doubts) = &over.doubts {
-            self.doubt(over, doubts, out);
-        }
         Ok(())
+    }
+
+    /// Which samples are read for a window (after, upto]: with such ends more than lie in it.
+    pub(super) fn around(&self, edges: Edges, after: i64, upto: i64) -> (i64, i64) {
+        let lookback = self.plan.settings.lookback_ms;
+        match edges {
+            Edges::Plain => (after, upto),
+            Edges::Anchored => (after.saturating_sub(lookback), upto),
+            Edges::Smoothed => (
+                after.saturating_sub(lookback),
+                upto.saturating_add(lookback),
+            ),
+        }
     }
 
     /// Says of which metrics with a result it is doubted that they are counters.

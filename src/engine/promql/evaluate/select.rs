@@ -15,7 +15,7 @@ use crate::engine::promql::evaluate::Run;
 use crate::engine::promql::functions::Yield;
 use crate::engine::promql::functions::extended::{interpolated, interpolated_histogram};
 use crate::engine::promql::functions::window::{Window, stats_only};
-use crate::engine::promql::plan::{Node, Select};
+use crate::engine::promql::part::{Node, Select};
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::{Point, Source, Value, is_stale};
 use crate::model::histogram::{Histogram, ResetHint};

@@ -10,15 +10,13 @@
 use crate::engine::promql::ast::BinaryOp;
 use crate::engine::promql::column::Column;
 use crate::engine::promql::evaluate::Run;
-use crate::engine::promql::plan::SetOp;
+use crate::engine::promql::part::SetOp;
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::Source;
 use crate::engine::promql::workspace::Workspace;
 
 impl<S: Source> Run<'_, S> {
-    pub(super) fn set(&mut self, set: &SetOp, at: i64, out: &mut Column) -> Result<(), EvalError> {
-        self.node(set.left, at)?;
-        self.node(set.right, at)?;
+    pub(super) fn set(&mut self, set: &SetOp, out: &mut Column) -> Result<(), EvalError> {
         let Workspace { columns, marks, .. } = &mut *self.ws;
         let (Some(left), Some(right)) = (
             columns.get(set.left as usize),

@@ -11,7 +11,7 @@ use crate::engine::promql::ast::Edges;
 use crate::engine::promql::evaluate::{Run, column};
 use crate::engine::promql::functions::extended::extended;
 use crate::engine::promql::functions::window::Window;
-use crate::engine::promql::plan::{Input, Subquery};
+use crate::engine::promql::part::{Input, Subquery};
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::{Point, Source, Value};
 
@@ -29,6 +29,7 @@ impl<S: Source> Run<'_, S> {
             .saturating_add(1)
             .saturating_mul(step);
         let slots = self.plan.node(subquery.inner).map_or(0, |n| n.slots.len());
+        self.check_fixed(subquery, first, upto)?;
         let Some(ring) = self.ws.rings.get_mut(subquery.ring) else {
             return Ok(());
         };
@@ -43,7 +44,7 @@ impl<S: Source> Run<'_, S> {
         let mut result = Ok(());
         let mut ts = next;
         while ts <= upto {
-            result = self.node(subquery.inner, ts);
+            result = self.scope(subquery.first, subquery.scope, ts);
             self.ws.touched += 1;
             if result.is_err() {
                 break;
@@ -68,6 +69,18 @@ impl<S: Source> Run<'_, S> {
         result
     }
 
+    /// What does not depend on time touches no sample in a step, but leaves one: how many is known before the first.
+    fn check_fixed(&self, subquery: &Subquery, first: i64, upto: i64) -> Result<(), EvalError> {
+        let inner = self.plan.node(subquery.inner).filter(|n| n.fixed);
+        let steps = upto.saturating_sub(first) / subquery.step.max(1) + 1;
+        let steps = usize::try_from(steps).unwrap_or(0);
+        let samples = inner.map_or(0, |n| steps.saturating_mul(n.slots.len().max(1)));
+        if samples > self.plan.settings.limits.samples {
+            return Err(EvalError::samples());
+        }
+        Ok(())
+    }
+
     /// The samples of windows, as the result of a query.
     pub(super) fn windows(&mut self, input: &Input, at: i64) -> Result<(), EvalError> {
         let mut all = std::mem::take(&mut self.ws.windows);
@@ -80,21 +93,20 @@ impl<S: Source> Run<'_, S> {
             } => {
                 let upto = select.when.time(at, self.period);
                 let after = upto.saturating_sub(*range);
-                let lookback = self.plan.settings.lookback_ms;
-                let (from, to) = match edges {
-                    Edges::Plain => (after, upto),
-                    Edges::Anchored => (after.saturating_sub(lookback), upto),
-                    Edges::Smoothed => (
-                        after.saturating_sub(lookback),
-                        upto.saturating_add(lookback),
-                    ),
-                };
+                let (from, to) = self.around(*edges, after, upto);
                 for series in &select.series {
-                    let points = self.series_window(*series, from, to, |window, _| match edges {
-                        Edges::Plain => points(window),
-                        Edges::Anchored => extended(window, after, upto, false),
-                        Edges::Smoothed => extended(window, after, upto, true),
-                    });
+                    let points =
+                        self.series_window(*series, from, to, |window, _| match edges {
+                            Edges::Plain => Ok(points(window)),
+                            Edges::Anchored => {
+                                floats_only(&window, "anchored")?;
+                                Ok(extended(window, after, upto, false))
+                            }
+                            Edges::Smoothed => {
+                                floats_only(&window, "smoothed")?;
+                                Ok(extended(window, after, upto, true))
+                            }
+                        })?;
                     self.ws.touched += points.len();
                     if self.ws.touched > self.plan.settings.limits.samples {
                         return Err(EvalError::samples());
@@ -131,4 +143,14 @@ fn points(window: Window<'_>) -> Vec<Point> {
             },
         })
         .collect()
+}
+
+/// Ends between samples are made of numbers alone where the samples themselves are the result.
+fn floats_only(window: &Window<'_>, modifier: &str) -> Result<(), EvalError> {
+    if window.pieces.is_empty() {
+        return Ok(());
+    }
+    Err(EvalError::execution(format!(
+        "{modifier} modifier is not supported with histograms"
+    )))
 }

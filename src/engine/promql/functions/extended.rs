@@ -94,10 +94,9 @@ pub(super) fn difference(
         notes.mixed_floats(ask.from, ask.metric());
         return Yield::Nothing;
     }
-    let seconds = ask.range as f64 / 1_000.0;
     if window.pieces.is_empty() {
         return match floats(ask, window, counter) {
-            Some(v) if per_second => Yield::Float(v / seconds),
+            Some(v) if per_second => Yield::Float(v / ask.seconds),
             Some(v) => Yield::Float(v),
             None => Yield::Nothing,
         };
@@ -106,7 +105,7 @@ pub(super) fn difference(
         None => Yield::Nothing,
         Some(mut h) => {
             if per_second {
-                h.div(seconds);
+                h.div(ask.seconds);
             }
             h.set_hint(ResetHint::Gauge);
             h.compact();

@@ -30,14 +30,18 @@ impl Hints {
         self.reset |= hint == ResetHint::Reset;
         self.no_reset |= hint == ResetHint::NotReset;
     }
-    pub fn added(&mut self, added: Added) {
+    fn added(&mut self, added: Added) {
         self.reconciled |= added.bounds_reconciled;
     }
-    /// Remarks on what an aggregation has met.
-    pub fn tell(self, from: Origin, notes: &mut Notes) {
+    /// Remarks on hints that contradict each other.
+    pub fn tell_resets(self, from: Origin, notes: &mut Notes) {
         if self.reset && self.no_reset {
             notes.reset_collision(from, Deed::Aggregation);
         }
+    }
+    /// Remarks on what a function over time has met.
+    fn tell(self, from: Origin, notes: &mut Notes) {
+        self.tell_resets(from, notes);
         if self.reconciled {
             notes.reconciled(from, Deed::Aggregation);
         }

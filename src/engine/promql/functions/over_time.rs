@@ -24,7 +24,7 @@ pub(in crate::engine::promql) fn mean(values: &[f64]) -> f64 {
     for v in rest {
         (sum, lost) = kahan(*v, sum, lost);
     }
-    if sum.is_infinite() {
+    if !sum.is_finite() {
         return incremental_mean(values);
     }
     let count = values.len() as f64;
@@ -61,7 +61,11 @@ fn incremental_mean(values: &[f64]) -> f64 {
 }
 
 #[inline(always)]
-pub(super) fn avg(ask: &Ask<'_>, window: Window<'_>, notes: &mut Notes) -> Yield {
+pub(in crate::engine::promql) fn avg(
+    ask: &Ask<'_>,
+    window: Window<'_>,
+    notes: &mut Notes,
+) -> Yield {
     if window.pieces.is_empty() {
         return Yield::Float(mean(window.values));
     }

@@ -12,32 +12,50 @@ use std::sync::Arc;
 use crate::engine::promql::annotate::Notes;
 use crate::engine::promql::ast::Edges;
 use crate::engine::promql::functions::window::{Piece, Window};
-use crate::engine::promql::functions::{Ask, Yield, extended, native};
+use crate::engine::promql::functions::{Ask, Tools, Yield, extended, native};
 use crate::model::histogram::Histogram;
 
+/// How the last window was extrapolated. The series of one scrape have their samples at the same times, and then it is
+/// worked out once for all of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::engine::promql) struct Memo {
+    first: i64,
+    last: i64,
+    /// Samples less one; 0: nothing is remembered.
+    gaps: usize,
+    /// Seconds between first and last sample.
+    sampled: f64,
+    /// Seconds to the start of the window, so far as it is extrapolated to.
+    to_start: f64,
+    /// The same to its end.
+    to_end: f64,
+    /// By what the difference is multiplied then.
+    factor: f64,
+}
+
 #[inline(always)]
-pub(super) fn extrapolated(
+pub(in crate::engine::promql) fn extrapolated(
     ask: &Ask<'_>,
     window: Window<'_>,
     counter: bool,
     per_second: bool,
-    notes: &mut Notes,
+    tools: &mut Tools<'_>,
 ) -> Yield {
     if ask.edges != Edges::Plain {
-        return extended::difference(ask, window, counter, per_second, notes);
+        return extended::difference(ask, window, counter, per_second, tools.notes);
     }
     match (window.values.is_empty(), window.pieces.is_empty()) {
-        (false, true) => match floats(ask, window, counter, per_second, notes) {
+        (false, true) => match floats(ask, window, counter, per_second, tools) {
             Some(v) => Yield::Float(v),
             None => Yield::Nothing,
         },
-        (true, false) => match histograms(ask, window.pieces, counter, per_second, notes) {
+        (true, false) => match histograms(ask, window.pieces, counter, per_second, tools.notes) {
             Some(h) => Yield::Histogram(Arc::new(h)),
             None => Yield::Nothing,
         },
         (true, true) => Yield::Nothing,
         (false, false) => {
-            notes.mixed_floats(ask.from, ask.metric());
+            tools.notes.mixed_floats(ask.from, ask.metric());
             Yield::Nothing
         }
     }
@@ -49,46 +67,64 @@ fn floats(
     window: Window<'_>,
     counter: bool,
     per_second: bool,
-    notes: &mut Notes,
+    tools: &mut Tools<'_>,
 ) -> Option<f64> {
     let (first_time, last_time) = (*window.times.first()?, *window.times.last()?);
     let (first, last) = (*window.values.first()?, *window.values.last()?);
     let mut result = last - first;
-    if counter {
-        if window.starts.is_empty() {
-            // A drop at or before the first sample is none within the window.
-            if ask.last_drop > first_time {
-                result += drops(window.values);
-            }
-        } else {
-            result += resets(ask, window, notes);
+    if !window.starts.is_empty() {
+        if counter {
+            result += resets(ask, window, tools.notes);
         }
+        if let Some(start) = first_start(ask, window.start(0), first_time, counter) {
+            let ends = Ends {
+                first: first_time,
+                last: last_time,
+                gaps: window.values.len() - 1,
+            };
+            return Some((result + first) * since(ask, &ends, start, per_second));
+        }
+    } else if counter && ask.last_drop > first_time {
+        // A drop at or before the first sample is none within the window.
+        result += drops(window.values);
     }
-    let start = first_start(ask, window.start(0), first_time, counter);
-    let base = start.is_some().then_some(first);
-    if let Some(base) = base {
-        result += base;
+    let gaps = window.values.len() - 1;
+    if gaps == 0 {
+        return None;
     }
-    let ends = Ends {
-        first: first_time,
-        last: last_time,
-        gaps: window.values.len() - 1,
-        start,
-    };
-    let zero = (counter && result > 0.0 && first >= 0.0).then(|| first / result);
-    Some(result * factor(ask, ends, zero, counter, per_second)?)
+    let memo = &mut tools.memo;
+    if memo.gaps != gaps || memo.first != first_time || memo.last != last_time {
+        let ends = Ends {
+            first: first_time,
+            last: last_time,
+            gaps,
+        };
+        *memo = Memo::new(ask, &ends, per_second);
+    }
+    let begun = counter && result > 0.0 && first >= 0.0;
+    // Most counters are far from zero: then a product tells what the exact quotient would.
+    if !begun || first * memo.sampled > memo.to_start * result * 1.000_001 {
+        return Some(result * memo.factor);
+    }
+    Some(result * memo.not_below_zero(ask, first / result, per_second))
 }
 
 /// What a counter had counted before each of its drops.
 #[inline(always)]
 fn drops(values: &[f64]) -> f64 {
-    let mut sum = 0.0;
-    for (a, b) in values.iter().zip(values.iter().skip(1)) {
-        if b < a {
-            sum += a;
-        }
+    // Most windows have none, and that is found out several samples at a time.
+    let pairs = values.iter().zip(values.iter().skip(1));
+    if pairs.fold(false, |found, (a, b)| found | (b < a)) {
+        sum_of_drops(values)
+    } else {
+        0.0
     }
-    sum
+}
+
+#[cold]
+fn sum_of_drops(values: &[f64]) -> f64 {
+    let pairs = values.iter().zip(values.iter().skip(1));
+    pairs.filter(|(a, b)| b < a).map(|(a, _)| *a).sum()
 }
 
 /// The same where start timestamps tell of new beginnings too.
@@ -120,57 +156,75 @@ struct Ends {
     last: i64,
     /// Samples less one.
     gaps: usize,
-    /// When the counter was zero, if that is known and in the window.
-    start: Option<i64>,
 }
 
-/// By what a difference must be multiplied so that it is that of the whole window. `zero` is the share of the increase
-/// at which the counter began: it is not extrapolated to below zero.
-#[inline(always)]
-fn factor(
-    ask: &Ask<'_>,
-    ends: Ends,
-    zero: Option<f64>,
-    counter: bool,
-    per_second: bool,
-) -> Option<f64> {
-    let mut to_start = (ends.first - ask.start) as f64 / 1_000.0;
-    let mut to_end = (ask.end - ends.last) as f64 / 1_000.0;
-    let mut sampled = (ends.last - ends.first) as f64 / 1_000.0;
-    let average = if ends.gaps > 0 {
-        sampled / ends.gaps as f64
-    } else {
-        0.0
-    };
-    let threshold = average * 1.1;
-    if let Some(start) = ends.start {
-        to_start = 0.0;
-        sampled = (ends.last - start) as f64 / 1_000.0;
-    } else if ends.gaps == 0 {
-        return None;
-    } else {
+impl Ends {
+    /// Seconds between the samples, between neighbours on average, and to the start and the end of the window; these
+    /// are cut to half a gap where they are longer than a gap and a tenth: then the series begins or ends within.
+    fn distances(&self, ask: &Ask<'_>) -> (f64, f64, f64) {
+        let mut to_start = (self.first - ask.start) as f64 / 1_000.0;
+        let mut to_end = (ask.end - self.last) as f64 / 1_000.0;
+        let sampled = (self.last - self.first) as f64 / 1_000.0;
+        let average = if self.gaps > 0 {
+            sampled / self.gaps as f64
+        } else {
+            0.0
+        };
+        let threshold = average * 1.1;
         if to_start >= threshold {
             to_start = average / 2.0;
         }
-        if counter && let Some(zero) = zero {
-            let to_zero = sampled * zero;
-            if to_zero < to_start {
-                to_start = to_zero;
-            }
+        if to_end >= threshold {
+            to_end = average / 2.0;
         }
+        (sampled, to_start, to_end)
     }
-    if to_end >= threshold {
-        to_end = average / 2.0;
-    }
-    let mut factor = if sampled == 0.0 {
+}
+
+/// By what a difference is multiplied so that it is that of the whole window.
+fn factor(ask: &Ask<'_>, sampled: f64, to_start: f64, to_end: f64, per_second: bool) -> f64 {
+    let factor = if sampled == 0.0 {
         1.0
     } else {
         (sampled + to_start + to_end) / sampled
     };
     if per_second {
-        factor /= ask.range as f64 / 1_000.0;
+        factor / ask.seconds
+    } else {
+        factor
     }
-    Some(factor)
+}
+
+/// The same for a counter that is known to have been zero at a time in the window.
+fn since(ask: &Ask<'_>, ends: &Ends, start: i64, per_second: bool) -> f64 {
+    let (_, _, to_end) = ends.distances(ask);
+    let sampled = (ends.last - start) as f64 / 1_000.0;
+    factor(ask, sampled, 0.0, to_end, per_second)
+}
+
+impl Memo {
+    fn new(ask: &Ask<'_>, ends: &Ends, per_second: bool) -> Self {
+        let (sampled, to_start, to_end) = ends.distances(ask);
+        Self {
+            first: ends.first,
+            last: ends.last,
+            gaps: ends.gaps,
+            sampled,
+            to_start,
+            to_end,
+            factor: factor(ask, sampled, to_start, to_end, per_second),
+        }
+    }
+    /// The factor of a counter that is not extrapolated to below zero; `begun` is the share of its increase at which it
+    /// stood at the first sample.
+    fn not_below_zero(&self, ask: &Ask<'_>, begun: f64, per_second: bool) -> f64 {
+        let to_zero = self.sampled * begun;
+        if to_zero < self.to_start {
+            factor(ask, self.sampled, to_zero, self.to_end, per_second)
+        } else {
+            self.factor
+        }
+    }
 }
 
 fn histograms(
@@ -181,33 +235,37 @@ fn histograms(
     notes: &mut Notes,
 ) -> Option<Histogram> {
     let (first, last) = (pieces.first()?, pieces.last()?);
-    let mut result = if pieces.len() > 1 {
+    let result = if pieces.len() > 1 {
         Some(native::difference(ask, pieces, counter, notes)?)
     } else {
         None
     };
-    let start = first_start(ask, first.start, first.ts, counter);
-    if start.is_some() {
-        match &mut result {
-            None => result = Some(first.histogram.as_ref().clone()),
-            Some(r) => {
-                if !native::add(r, &first.histogram, ask.from, ask.metric(), notes) {
-                    return None;
-                }
-            }
-        }
-    }
     let ends = Ends {
         first: first.ts,
         last: last.ts,
         gaps: pieces.len() - 1,
-        start,
     };
-    let count = result.as_ref().map_or(0.0, Histogram::count);
-    let begun = first.histogram.count();
-    let zero = (counter && count > 0.0 && begun >= 0.0).then(|| begun / count);
-    let factor = factor(ask, ends, zero, counter, per_second)?;
+    if let Some(start) = first_start(ask, first.start, first.ts, counter) {
+        let mut whole = match result {
+            None => first.histogram.as_ref().clone(),
+            Some(mut r) => {
+                if !native::add(&mut r, &first.histogram, ask.from, ask.metric(), notes) {
+                    return None;
+                }
+                r
+            }
+        };
+        whole.mul(since(ask, &ends, start, per_second));
+        return Some(whole);
+    }
     let mut result = result?;
+    let memo = Memo::new(ask, &ends, per_second);
+    let begun = first.histogram.count();
+    let factor = if counter && result.count() > 0.0 && begun >= 0.0 {
+        memo.not_below_zero(ask, begun / result.count(), per_second)
+    } else {
+        memo.factor
+    };
     result.mul(factor);
     Some(result)
 }

@@ -11,9 +11,8 @@ use std::sync::Arc;
 
 use crate::engine::promql::ast::{BinaryOp, Expr, Kind, Matching, On, Side};
 use crate::engine::promql::functions::math::renames;
-use crate::engine::promql::plan::{
-    Binary, Index, Join, NONE, NodeId, Scalar, SetOp, Slot, Slots, What,
-};
+use crate::engine::promql::part::{Binary, Join, Scalar, SetOp, What};
+use crate::engine::promql::plan::{Index, NONE, NodeId, Slot, Slots};
 use crate::engine::promql::resolve::aggregate::{Keys, Numbering, SlotNumbering};
 use crate::engine::promql::resolve::{Part, Resolver, nameless};
 use crate::engine::promql::settings::EvalError;

@@ -13,7 +13,8 @@ use crate::engine::promql::annotate::Origin;
 use crate::engine::promql::ast::{Edges, Expr, Kind, Type};
 use crate::engine::promql::functions::math::Map;
 use crate::engine::promql::functions::{HistogramFn, RangeFn};
-use crate::engine::promql::plan::{Doubts, Input, NONE, OverTime, Scalar, Slot, Slots, What};
+use crate::engine::promql::part::{Doubts, Input, OverTime, Scalar, What};
+use crate::engine::promql::plan::{NONE, Slot, Slots};
 use crate::engine::promql::resolve::{Part, Resolver, bare, unexpected};
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::Source;
@@ -56,6 +57,7 @@ impl<S: Source> Resolver<'_, S> {
         result
     }
 
+    /// Arms are calls only: this stands on the stack once for each call that lies in another.
     fn resolve_call(
         &mut self,
         function: &'static str,
@@ -70,112 +72,123 @@ impl<S: Source> Resolver<'_, S> {
             ("end", _) => Ok((Part::Scalar(Scalar::End), true)),
             ("range", _) => number(self.frame.range_ms as f64 / 1_000.0),
             ("step", _) => number(self.frame.step_ms as f64 / 1_000.0),
-            ("scalar", [of]) => {
-                let (of, fixed) = self.vector(bare(of))?;
-                Ok((Part::Scalar(Scalar::Of(of)), fixed))
-            }
-            ("max_of" | "min_of", [a, b]) => {
-                let (a, a_fixed) = self.scalar(a)?;
-                let (b, b_fixed) = self.scalar(b)?;
-                let (a, b) = (Box::new(a), Box::new(b));
-                let scalar = if function == "max_of" {
-                    Scalar::Max(a, b)
-                } else {
-                    Scalar::Min(a, b)
-                };
-                Ok((Part::Scalar(scalar), a_fixed && b_fixed))
-            }
-            ("vector", [of]) => {
-                let (scalar, fixed) = self.scalar(of)?;
-                self.one(What::Lift(scalar), at, fixed)
-            }
-            ("absent", [of]) => {
-                let of = bare(of);
-                let labels = exact_labels(of);
-                let (node, fixed) = self.vector(of)?;
-                let slots = Slots::from([Slot {
-                    labels: Arc::new(labels),
-                    dropped: false,
-                }]);
-                let id = self.push(What::Absent(node), slots, at, fixed)?;
-                Ok((Part::Vector(id), fixed))
-            }
-            ("absent_over_time", [of]) => {
-                let labels = exact_labels(bare(of));
-                let (input, _, fixed) = self.input(of)?;
-                check_edges(&input, function)?;
-                let slots = Slots::from([Slot {
-                    labels: Arc::new(labels),
-                    dropped: true,
-                }]);
-                let what = What::AbsentOverTime(Box::new(input));
-                Ok((Part::Vector(self.push(what, slots, at, fixed)?), fixed))
-            }
+            ("scalar", [of]) => self.one_number(of),
+            ("max_of", [a, b]) => self.of_two(a, b, Scalar::Max),
+            ("min_of", [a, b]) => self.of_two(a, b, Scalar::Min),
+            ("vector", [of]) => self.lift(of, at),
+            ("absent", [of]) => self.absent(bare(of), at),
+            ("absent_over_time", [of]) => self.absent_over_time(of, at),
             ("timestamp" | "start_timestamp", [of]) => self.timestamp(function, bare(of), at),
             ("label_replace", _) => self.label_replace(args, at),
             ("label_join", _) => self.label_join(args, at),
-            ("sort" | "sort_desc", [of]) => {
-                let (of, fixed) = self.vector(bare(of))?;
-                let descending = function == "sort_desc";
-                let slots = self.slots(of);
-                let id = self.push(What::Sort { of, descending }, slots, at, fixed)?;
-                Ok((Part::Vector(id), fixed))
-            }
+            ("sort", [of]) => self.sort(of, false, at),
+            ("sort_desc", [of]) => self.sort(of, true, at),
             ("sort_by_label", _) => self.sort_by_label(args, false, at),
             ("sort_by_label_desc", _) => self.sort_by_label(args, true, at),
             ("histogram_quantile" | "histogram_quantiles" | "histogram_fraction", _) => {
                 self.classic(function, args, at)
             }
             ("info", _) => self.info(args, at),
-            _ => self.by_table(function, args, at),
+            _ => match (RangeFn::named(function), HistogramFn::named(function)) {
+                (Some(range), _) => self.over_time(function, range, args, at),
+                (None, Some(histogram)) => self.of_histogram(histogram, args, at),
+                (None, None) => self.map(function, args, at),
+            },
         }
     }
 
-    fn by_table(
+    fn one_number(&mut self, of: &Expr) -> Result<(Part, bool), EvalError> {
+        let (of, fixed) = self.vector(bare(of))?;
+        Ok((Part::Scalar(Scalar::Of(of)), fixed))
+    }
+
+    fn of_two(
         &mut self,
-        function: &'static str,
+        a: &Expr,
+        b: &Expr,
+        which: fn(Box<Scalar>, Box<Scalar>) -> Scalar,
+    ) -> Result<(Part, bool), EvalError> {
+        let (a, a_fixed) = self.scalar(a)?;
+        let (b, b_fixed) = self.scalar(b)?;
+        let scalar = which(Box::new(a), Box::new(b));
+        Ok((Part::Scalar(scalar), a_fixed && b_fixed))
+    }
+
+    fn lift(&mut self, of: &Expr, at: usize) -> Result<(Part, bool), EvalError> {
+        let (scalar, fixed) = self.scalar(of)?;
+        self.one(What::Lift(scalar), at, fixed)
+    }
+
+    fn absent(&mut self, of: &Expr, at: usize) -> Result<(Part, bool), EvalError> {
+        let (node, fixed) = self.vector(of)?;
+        let slots = Slots::from([Slot {
+            labels: Arc::new(exact_labels(of)),
+            dropped: false,
+        }]);
+        let id = self.push(What::Absent(node), slots, at, fixed)?;
+        Ok((Part::Vector(id), fixed))
+    }
+
+    fn absent_over_time(&mut self, of: &Expr, at: usize) -> Result<(Part, bool), EvalError> {
+        let (input, _, fixed) = self.input(of)?;
+        check_edges(&input, "absent_over_time")?;
+        let slots = Slots::from([Slot {
+            labels: Arc::new(exact_labels(bare(of))),
+            dropped: true,
+        }]);
+        let what = What::AbsentOverTime(Box::new(input));
+        Ok((Part::Vector(self.push(what, slots, at, fixed)?), fixed))
+    }
+
+    fn sort(&mut self, of: &Expr, descending: bool, at: usize) -> Result<(Part, bool), EvalError> {
+        let (of, fixed) = self.vector(bare(of))?;
+        let slots = self.slots(of);
+        let id = self.push(What::Sort { of, descending }, slots, at, fixed)?;
+        Ok((Part::Vector(id), fixed))
+    }
+
+    fn of_histogram(
+        &mut self,
+        function: HistogramFn,
         args: &[Expr],
         at: usize,
     ) -> Result<(Part, bool), EvalError> {
-        if let Some(range) = RangeFn::named(function) {
-            return self.over_time(function, range, args, at);
-        }
-        if let (Some(histogram), [of]) = (HistogramFn::named(function), args) {
-            let (of, fixed) = self.vector(bare(of))?;
-            let slots = self.dropping(&self.slots(of));
-            let what = What::OfHistogram {
-                of,
-                function: histogram,
-            };
-            let id = self.push_clashing(what, slots, at, fixed)?;
-            return Ok((Part::Vector(id), fixed));
-        }
-        let Some(map) = Map::named(function) else {
+        let [of] = args else {
+            return Err(EvalError::bad("expected one argument"));
+        };
+        let (of, fixed) = self.vector(bare(of))?;
+        let slots = self.dropping(&self.slots(of));
+        let what = What::OfHistogram { of, function };
+        let id = self.push_clashing(what, slots, at, fixed)?;
+        Ok((Part::Vector(id), fixed))
+    }
+
+    fn map(
+        &mut self,
+        name: &'static str,
+        args: &[Expr],
+        at: usize,
+    ) -> Result<(Part, bool), EvalError> {
+        let Some(function) = Map::named(name) else {
             return Err(EvalError::bad(format!(
-                "unknown function with name \"{function}\""
+                "unknown function with name \"{name}\""
             )));
         };
         let Some((of, scalars)) = args.split_first() else {
-            return self.one(What::DateNow(map), at, false);
+            return self.one(What::DateNow(function), at, false);
         };
         let (of, mut fixed) = self.vector(bare(of))?;
-        let mut numbers = [Scalar::Number(1.0), Scalar::Number(0.0)];
-        for (number, scalar) in numbers.iter_mut().zip(scalars) {
+        let mut args = [Scalar::Number(1.0), Scalar::Number(0.0)];
+        for (arg, scalar) in args.iter_mut().zip(scalars) {
             let (scalar, scalar_fixed) = self.scalar(scalar)?;
-            *number = scalar;
+            *arg = scalar;
             fixed &= scalar_fixed;
         }
+        fixed &= !MOVING.contains(&name);
         let slots = self.dropping(&self.slots(of));
-        let what = What::Map {
-            of,
-            function: map,
-            args: numbers,
-        };
-        fixed &= !MOVING.contains(&function);
-        Ok((
-            Part::Vector(self.push_clashing(what, slots, at, fixed)?),
-            fixed,
-        ))
+        let what = What::Map { of, function, args };
+        let id = self.push_clashing(what, slots, at, fixed)?;
+        Ok((Part::Vector(id), fixed))
     }
 
     /// A vector of one value without labels.
@@ -266,6 +279,7 @@ impl<S: Source> Resolver<'_, S> {
             RangeFn::Rate | RangeFn::Increase => self.doubts(&slots),
             _ => None,
         };
+        let of = slots.clone();
         let slots = if function.keeps_name() {
             (slots, None)
         } else {
@@ -274,6 +288,7 @@ impl<S: Source> Resolver<'_, S> {
         let what = What::OverTime(Box::new(OverTime {
             function,
             input,
+            of,
             args: scalars,
             args_from,
             doubts,

@@ -13,7 +13,8 @@ use crate::engine::promql::annotate::Origin;
 use crate::engine::promql::ast::Expr;
 use crate::engine::promql::functions::math::arithmetic;
 use crate::engine::promql::number::{max, min, open_metrics, parse};
-use crate::engine::promql::plan::{Classic, ClassicFn, NONE, Scalar, Slot, What};
+use crate::engine::promql::part::{Classic, ClassicFn, Quantile, Scalar, What};
+use crate::engine::promql::plan::{NONE, Slot};
 use crate::engine::promql::resolve::aggregate::{Numbering, SlotNumbering};
 use crate::engine::promql::resolve::{Part, Resolver, bare, final_labels};
 use crate::engine::promql::settings::EvalError;
@@ -42,7 +43,7 @@ impl<S: Source> Resolver<'_, S> {
                 let (q, q_fixed) = self.scalar(q)?;
                 self.histograms(
                     of,
-                    ClassicFn::Quantiles(vec![q]),
+                    ClassicFn::Quantile(q),
                     &[None],
                     (of_from, vec![q_from]),
                     at,
@@ -71,26 +72,37 @@ impl<S: Source> Resolver<'_, S> {
                 };
                 let of_from = place(self, of);
                 let label = String::from_utf8_lossy(&self.text(label)?).into_owned();
-                let (mut scalars, mut added, mut from) = (Vec::new(), Vec::new(), Vec::new());
+                let (mut quantiles, mut from) = (Vec::new(), Vec::new());
+                let mut values: Vec<String> = Vec::new();
+                let mut fixed = true;
                 for q in qs {
                     from.push(place(self, q));
-                    let (scalar, _) = self.scalar(q)?;
-                    let Some(value) = constant(&scalar) else {
-                        return Err(EvalError::execution(
-                            "histogram_quantiles takes constant quantiles only",
-                        ));
-                    };
-                    added.push(Some((label.clone(), open_metrics(value))));
-                    scalars.push(scalar);
+                    let (scalar, scalar_fixed) = self.scalar(q)?;
+                    fixed &= scalar_fixed;
+                    let turn = constant(&scalar).map(|v| turn_of(&mut values, open_metrics(v)));
+                    quantiles.push(Quantile { scalar, turn });
                 }
-                self.histograms(
-                    of,
-                    ClassicFn::Quantiles(scalars),
-                    &added,
-                    (of_from, from),
-                    at,
-                    true,
-                )
+                // What is no constant gets its results when its value has been seen.
+                let table = if quantiles.iter().any(|q| q.turn.is_none()) {
+                    let (table, seen) = self.table();
+                    for slot in seen.iter() {
+                        turn_of(&mut values, slot.labels.get(&label).to_owned());
+                    }
+                    Some(table)
+                } else {
+                    None
+                };
+                let added: Vec<Added> = values
+                    .iter()
+                    .map(|v| Some((label.clone(), v.clone())))
+                    .collect();
+                let function = ClassicFn::Labelled {
+                    quantiles,
+                    label,
+                    values,
+                    table,
+                };
+                self.histograms(of, function, &added, (of_from, from), at, fixed)
             }
         }
     }
@@ -174,6 +186,14 @@ impl<S: Source> Resolver<'_, S> {
         let id = self.push(what, out.finish(), at, fixed)?;
         Ok((Part::Vector(id), fixed))
     }
+}
+
+/// The place of a value among the others; it is added if it is new.
+fn turn_of(values: &mut Vec<String>, value: String) -> usize {
+    values.iter().position(|v| *v == value).unwrap_or_else(|| {
+        values.push(value);
+        values.len() - 1
+    })
 }
 
 /// The slots of each group by bound, and where each group's slots begin.

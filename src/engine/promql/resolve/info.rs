@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::engine::promql::ast::{Expr, Kind, Shift};
-use crate::engine::promql::plan::{Info, Slots, What, When};
+use crate::engine::promql::part::{Info, What};
+use crate::engine::promql::plan::{Slots, When};
 use crate::engine::promql::resolve::aggregate::Numbering;
 use crate::engine::promql::resolve::{Part, Resolver, bare};
 use crate::engine::promql::settings::EvalError;
@@ -54,10 +55,9 @@ impl<S: Source> Resolver<'_, S> {
         };
         let mut wanted_series = matchers.clone();
         wanted_series.extend(default);
-        let unnamed = args.len() > 1 && named.is_empty();
         let is_info = |name: &str| {
             let mut names = wanted_series.iter().filter(|m| m.name == NAME);
-            !unnamed && names.all(|m| m.matches(name))
+            names.all(|m| m.matches(name))
         };
         let ignored: Vec<bool> = slots.iter().map(|s| is_info(s.labels.get(NAME))).collect();
         let (series, labels) = self.info_series(&slots, &ignored, &wanted_series);

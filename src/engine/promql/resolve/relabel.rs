@@ -11,7 +11,8 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::engine::promql::ast::Expr;
-use crate::engine::promql::plan::{NodeId, Slot, What};
+use crate::engine::promql::part::What;
+use crate::engine::promql::plan::{NodeId, Slot};
 use crate::engine::promql::resolve::aggregate::SlotNumbering;
 use crate::engine::promql::resolve::{Part, Resolver};
 use crate::engine::promql::settings::EvalError;

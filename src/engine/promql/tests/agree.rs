@@ -1,6 +1,13 @@
 //! Properties over random expressions and random data: nothing panics, an instant query is a step of a range query,
 //! and the ways to read the same samples yield the same.
 
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

@@ -1,8 +1,15 @@
 //! What the language does, each in a few lines.
 
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
 use expect_test::{Expect, expect};
 
-use super::{Data, at, over};
+use super::{Data, Value, at, over};
 
 const REQUESTS: &str = r#"
 http_requests_total{job="api", instance="0"} 0+10x10
@@ -70,7 +77,7 @@ fn operators() {
             http_requests_total{instance="0",job="app"} 500
             http_requests_total{instance="1",job="app"} 600
             > limit * on (job) http_requests_total
-            error: found duplicate series for the match group {job="api"} on the right hand-side of the operation: [{__name__="http_requests_total", instance="1", job="api"}, {__name__="http_requests_total", instance="0", job="api"}];many-to-many matching not allowed: matching labels must be unique on one side
+            error: found duplicate series for the match group {job="api"} on the right hand-side of the operation: [{__name__="http_requests_total", instance="0", job="api"}, {__name__="http_requests_total", instance="1", job="api"}];many-to-many matching not allowed: matching labels must be unique on one side
             > -limit
             {job="api"} -120
         "#]],
@@ -272,7 +279,7 @@ fn what_goes_wrong() {
     }
     expect![[r#"
         > b + on (i) a
-        error: found duplicate series for the match group {i="1"} on the right hand-side of the operation: [{__name__="a", i="1", x="2"}, {__name__="a", i="1", x="1"}];many-to-many matching not allowed: matching labels must be unique on one side
+        error: found duplicate series for the match group {i="1"} on the right hand-side of the operation: [{__name__="a", i="1", x="1"}, {__name__="a", i="1", x="2"}];many-to-many matching not allowed: matching labels must be unique on one side
         > a + on (i) b
         error: multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)
         > a + on (i) group_left b
@@ -314,6 +321,8 @@ fn classic_histograms() {
         "histogram_quantile(0.95, sum by (le) (rate(h_bucket[5m])))",
         "histogram_fraction(0, 0.1, h_bucket)",
         "histogram_quantiles(h_bucket, 'q', 0.5, 0.9)",
+        "histogram_quantiles(h_bucket{i='1'}, 'q', time() / 1000, 0.5)",
+        "histogram_quantiles(h_bucket{i='1'}, 'q', 0.5, 0.5)",
     ] {
         text.push_str(&format!("> {e}\n{}", at(&data, 600, e)));
     }
@@ -331,6 +340,69 @@ fn classic_histograms() {
         {i="2",q="0.5"} 0.1
         {i="1",q="0.9"} 1
         {i="2",q="0.9"} 0.8200000000000001
+        > histogram_quantiles(h_bucket{i='1'}, 'q', time() / 1000, 0.5)
+        {i="1",q="0.5"} 0.55
+        {i="1",q="0.6"} 0.7
+        > histogram_quantiles(h_bucket{i='1'}, 'q', 0.5, 0.5)
+        error: vector cannot contain metrics with the same labelset
+    "#]]
+    .assert_eq(&text);
+}
+
+#[test]
+fn info_is_not_added_to_itself() {
+    let data = Data::load(
+        60_000,
+        "m{instance=\"i\", job=\"j\"} 1\n\
+         target_info{instance=\"i\", job=\"j\", version=\"2\"} 1\n\
+         build_info{instance=\"i\", job=\"j\", commit=\"c\"} 1",
+    );
+    let mut text = String::new();
+    for e in [
+        "info({job='j'})",
+        "info({job='j'}, {version=~'.*'})",
+        "info({job='j'}, {__name__='build_info'})",
+        "info({job='j'}, {__name__!='target_info'})",
+    ] {
+        text.push_str(&format!("> {e}\n{}", at(&data, 0, e)));
+    }
+    expect![[r#"
+        > info({job='j'})
+        build_info{commit="c",instance="i",job="j",version="2"} 1
+        m{instance="i",job="j",version="2"} 1
+        target_info{instance="i",job="j",version="2"} 1
+        > info({job='j'}, {version=~'.*'})
+        build_info{commit="c",instance="i",job="j",version="2"} 1
+        m{instance="i",job="j",version="2"} 1
+        target_info{instance="i",job="j",version="2"} 1
+        > info({job='j'}, {__name__='build_info'})
+        build_info{commit="c",instance="i",job="j"} 1
+        m{commit="c",instance="i",job="j"} 1
+        target_info{commit="c",instance="i",job="j",version="2"} 1
+        > info({job='j'}, {__name__!='target_info'})
+        build_info{commit="c",instance="i",job="j"} 1
+        m{commit="c",instance="i",job="j"} 1
+        target_info{commit="c",instance="i",job="j",version="2"} 1
+    "#]]
+    .assert_eq(&text);
+}
+
+#[test]
+fn windows_of_histograms_have_no_ends_between_samples() {
+    let mut data = Data::load(60_000, "h 1");
+    data.floats = false;
+    data.series[0].1[0].value = Value::Histogram(Default::default());
+    let mut text = String::new();
+    for e in ["h[5m] anchored", "h[5m] smoothed", "count(h)"] {
+        text.push_str(&format!("> {e}\n{}", at(&data, 0, e)));
+    }
+    expect![[r#"
+        > h[5m] anchored
+        error: anchored modifier is not supported with histograms
+        > h[5m] smoothed
+        error: smoothed modifier is not supported with histograms
+        > count(h)
+        {} 1
     "#]]
     .assert_eq(&text);
 }

@@ -143,6 +143,7 @@ fn a_flipped_bit_costs_one_record() {
                 file: path.clone(),
                 from: starts[hit] as u64,
                 to: starts[hit + 1] as u64,
+                lost: 1,
             };
             assert_eq!((report.torn_bytes, report.damaged), (0, vec![damage]));
             assert_eq!(log.tail(), Pos::new(4));

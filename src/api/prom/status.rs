@@ -1,0 +1,117 @@
+//! What Prometheus tells of itself, as far as we have it.
+
+use std::sync::atomic::Ordering;
+
+use axum::extract::State;
+use axum::http::Uri;
+use serde_json::{Value, json};
+
+use crate::api::Site;
+use crate::api::prom::envelope::{Answered, Failure, success};
+use crate::api::prom::params::Params;
+use crate::model::time::Timestamp;
+
+/// The version whose query language and API this is.
+const SPEAKS: &str = "3.5.0";
+/// Metrics that `/status/tsdb` lists where no limit is asked for.
+const METRICS_SHOWN: usize = 10;
+
+/// An empty object.
+pub async fn nothing(_: Params) -> Answered {
+    success(&json!({}))
+}
+
+/// A path that is not there.
+pub async fn unknown(uri: Uri, _: Params) -> Answered {
+    Err(Failure::unknown(format!(
+        "there is nothing at {}",
+        uri.path()
+    )))
+}
+
+/// `/targets`.
+pub async fn targets(_: Params) -> Answered {
+    success(&json!({"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {}}))
+}
+
+/// `/alertmanagers`.
+pub async fn alertmanagers(_: Params) -> Answered {
+    success(&json!({"activeAlertmanagers": [], "droppedAlertmanagers": []}))
+}
+
+/// `/status/buildinfo`: Grafana decides by the version what it may ask.
+pub async fn build(_: Params) -> Answered {
+    let ours = concat!("ops ", env!("CARGO_PKG_VERSION"));
+    success(&json!({
+        "version": SPEAKS, "revision": ours, "branch": "", "buildUser": "", "buildDate": "", "goVersion": "",
+    }))
+}
+
+/// `/status/config`: not shown, because secrets may stand in it.
+pub async fn config(_: Params) -> Answered {
+    success(&json!({"yaml": ""}))
+}
+
+/// How long samples are kept for queries.
+async fn retention(site: &Site) -> Result<String, Failure> {
+    let kept = site
+        .handle
+        .ask(|view| view.now.since(view.series.oldest(view.now)))
+        .await;
+    Ok(kept.ok_or_else(Failure::stopped)?.to_string())
+}
+
+/// `/status/flags`: those that have a counterpart here.
+pub async fn flags(State(site): State<Site>, _: Params) -> Answered {
+    let kept = retention(&site).await?;
+    success(&json!({"storage.tsdb.retention.time": kept, "query.lookback-delta": "5m"}))
+}
+
+/// `/status/runtimeinfo`.
+pub async fn runtime(State(site): State<Site>, _: Params) -> Answered {
+    let kept = retention(&site).await?;
+    let damaged = site.handle.status.damaged_total.load(Ordering::Relaxed);
+    success(&json!({
+        "serverTime": site.handle.clock.now().rfc3339(), "reloadConfigSuccess": site.loaded().problems.error_count() == 0,
+        "corruptionCount": damaged, "storageRetention": kept,
+    }))
+}
+
+/// What `/status/tsdb` counts.
+struct Stored {
+    series: usize,
+    ended: usize,
+    packed: usize,
+    oldest: Timestamp,
+    newest: Timestamp,
+    metrics: Vec<(String, usize)>,
+}
+
+/// `/status/tsdb`: series in all, and the metrics that have the most.
+pub async fn tsdb(State(site): State<Site>, params: Params) -> Answered {
+    let limit = match params.limit()? {
+        0 => METRICS_SHOWN,
+        limit => limit,
+    };
+    let stored = site.handle.ask(move |view| Stored {
+        series: view.series.len(),
+        ended: view.series.ended(),
+        packed: view.series.packed_bytes(),
+        oldest: view.series.oldest(view.now),
+        newest: view.now,
+        metrics: view.series.largest(limit),
+    });
+    let s = stored.await.ok_or_else(Failure::stopped)?;
+    let metrics = s.metrics.iter();
+    let metrics: Vec<Value> = metrics
+        .map(|(name, count)| json!({"name": name, "value": count}))
+        .collect();
+    success(&json!({
+        "headStats": {
+            "numSeries": s.series, "numEndedSeries": s.ended, "packedBytes": s.packed, "numLabelPairs": 0, "chunkCount": 0,
+            "minTime": s.oldest.ms(), "maxTime": s.newest.ms(),
+        },
+        "seriesCountByMetricName": metrics, "labelValueCountByLabelName": [], "memoryInBytesByLabelName": [],
+        "seriesCountByLabelValuePair": [],
+    }))
+}

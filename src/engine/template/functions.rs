@@ -1,0 +1,171 @@
+//! What templates may call beside Go's own functions: Prometheus's, by its names.
+//!
+//! Source: Prometheus's documentation of its template functions; checked against `promtool`.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gotmpl::{FuncMap, TemplateError, Value};
+
+use crate::engine::template::words;
+use crate::model::time::{Duration, Timestamp};
+
+type Done = Result<Value, TemplateError>;
+
+/// Bytes a pattern may take once compiled.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// All functions, at a time.
+pub(super) fn all(now: Timestamp) -> FuncMap {
+    let mut map = FuncMap::new();
+    let mut put = |name: &str, f: fn(&[Value]) -> Done| {
+        map.insert(name.to_owned(), Arc::new(f) as gotmpl::ValueFunc);
+    };
+    put("title", |a| Ok(string(words::title(&text(a, 0)))));
+    put("toUpper", |a| Ok(string(text(a, 0).to_uppercase())));
+    put("toLower", |a| Ok(string(text(a, 0).to_lowercase())));
+    put("safeHtml", |a| Ok(string(text(a, 0))));
+    put("match", |a| {
+        Ok(Value::Bool(pattern(&text(a, 0))?.is_match(&text(a, 1))))
+    });
+    put("reReplaceAll", |a| {
+        let (pattern, with, text) = (pattern(&text(a, 0))?, text(a, 1), text(a, 2));
+        Ok(string(
+            pattern.replace_all(&text, with.as_str()).into_owned(),
+        ))
+    });
+    put("stripPort", |a| Ok(string(words::strip_port(&text(a, 0)))));
+    put("stripDomain", |a| {
+        Ok(string(words::strip_domain(&text(a, 0))))
+    });
+    put("urlQueryEscape", |a| {
+        Ok(string(words::url_query_escape(&text(a, 0))))
+    });
+    put("graphLink", |a| Ok(string(link(&text(a, 0), 0))));
+    put("tableLink", |a| Ok(string(link(&text(a, 0), 1))));
+    put("pathPrefix", |_| Ok(string(String::new())));
+    put("externalURL", |_| Ok(string(String::new())));
+    put("humanize", |a| Ok(string(words::humanize(number(a)?))));
+    put("humanize1024", |a| {
+        Ok(string(words::humanize_1024(number(a)?)))
+    });
+    put("humanizeDuration", |a| {
+        Ok(string(words::humanize_duration(number(a)?)))
+    });
+    put("humanizePercentage", |a| {
+        Ok(string(words::humanize_percentage(number(a)?)))
+    });
+    put("humanizeTimestamp", |a| {
+        Ok(string(words::humanize_timestamp(number(a)?)))
+    });
+    put("toDuration", |a| Ok(string(words::go_duration(number(a)?))));
+    put("parseDuration", |a| {
+        let text = text(a, 0);
+        let length: Duration = text.parse().map_err(|e| failed(format!("{e}")))?;
+        Ok(Value::Float(length.secs_f64()))
+    });
+    put("args", |a| {
+        let pairs = a
+            .iter()
+            .enumerate()
+            .map(|(i, v)| (Arc::from(format!("arg{i}")), v.clone()));
+        Ok(Value::Map(Arc::new(pairs.collect())))
+    });
+    put("first", |a| match a.first() {
+        Some(Value::List(items)) => items
+            .first()
+            .cloned()
+            .ok_or_else(|| failed("first() called on vector with no elements")),
+        _ => Err(failed("first() takes the result of a query")),
+    });
+    put("value", |a| Ok(field(a.first(), "Value")));
+    put("strvalue", |a| Ok(label_of(a.first(), "__value__")));
+    put("label", |a| Ok(label_of(a.get(1), &text(a, 0))));
+    put("sortByLabel", |a| {
+        let (name, list) = (text(a, 0), a.get(1));
+        let Some(Value::List(items)) = list else {
+            return Err(failed("sortByLabel takes the result of a query"));
+        };
+        let mut sorted = items.to_vec();
+        sorted.sort_by_key(|v| label_of(Some(v), &name).to_string());
+        Ok(Value::List(sorted.into()))
+    });
+    put("query", |_| {
+        Err(failed(
+            "queries in templates are not answered: name what you need in the expression",
+        ))
+    });
+    let seconds = now.ms() as f64 / 1_000.0;
+    map.insert(
+        "now".to_owned(),
+        Arc::new(move |_: &[Value]| Ok(Value::Float(seconds))),
+    );
+    map
+}
+
+fn failed(text: impl Into<String>) -> TemplateError {
+    TemplateError::Exec(text.into())
+}
+
+fn string(text: String) -> Value {
+    Value::String(Arc::from(text))
+}
+
+fn text(args: &[Value], at: usize) -> String {
+    args.get(at).map(ToString::to_string).unwrap_or_default()
+}
+
+/// The number at the end: what a pipeline passes on.
+fn number(args: &[Value]) -> Result<f64, TemplateError> {
+    match args.last() {
+        Some(Value::Float(f)) => Ok(*f),
+        Some(Value::Int(n)) => Ok(*n as f64),
+        Some(Value::Uint(n)) => Ok(*n as f64),
+        Some(Value::String(s)) => s
+            .parse()
+            .map_err(|_| failed(format!("{s:?} is not a number"))),
+        _ => Err(failed("can't convert this to a number")),
+    }
+}
+
+fn pattern(text: &str) -> Result<regex::Regex, TemplateError> {
+    regex::RegexBuilder::new(text)
+        .size_limit(PATTERN_BYTES_MAX)
+        .build()
+        .map_err(|e| failed(e.to_string()))
+}
+
+fn link(expr: &str, tab: u8) -> String {
+    format!(
+        "/graph?g0.expr={}&g0.tab={tab}",
+        words::url_query_escape(expr)
+    )
+}
+
+fn field(of: Option<&Value>, name: &str) -> Value {
+    let found = match of {
+        Some(Value::Map(fields)) => fields.get(name).cloned(),
+        _ => None,
+    };
+    found.unwrap_or(Value::Nil)
+}
+
+fn label_of(sample: Option<&Value>, name: &str) -> Value {
+    match field(sample, "Labels") {
+        Value::Map(labels) => {
+            let labels: &BTreeMap<Arc<str>, Value> = &labels;
+            labels
+                .get(name)
+                .cloned()
+                .unwrap_or_else(|| string(String::new()))
+        }
+        _ => string(String::new()),
+    }
+}
