@@ -152,7 +152,7 @@ fn memory() {
             .with("region", "east")
             .with("instance", &format!("api-{i}:9100"))
             .with("job", "county-api");
-        door.number(SeriesKey::new("m0", &labels).bytes(), &mut new);
+        let _ = door.number(SeriesKey::new("m0", &labels).bytes(), &mut new);
     }
     engine.handle(
         Timestamp::from_ms(START_MS),

@@ -5,9 +5,11 @@
 
 pub mod auth;
 pub mod board;
+pub mod body;
 pub mod chart;
 pub mod heals;
 pub mod health;
+pub mod import;
 pub mod incidents;
 pub mod live;
 pub mod metrics;
@@ -85,6 +87,7 @@ pub fn router(api: Api) -> Router {
     Router::new()
         .route("/metric", post(push::metric))
         .route("/api/v1/write", post(write::write))
+        .route("/api/v1/import/prometheus", post(import::import))
         .route("/health", get(health::alive))
         .route("/healthz", get(health::alive))
         .route("/-/healthy", get(health::alive))

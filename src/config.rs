@@ -2,8 +2,8 @@
 //!
 //! No file is opened here; the caller brings the text, and functions that answer for the outside (secrets, files).
 //! [`yaml`] turns text into nodes that know their place, [`report`] reads values from nodes and collects problems,
-//! [`rules`] and [`settings`] say what each file may hold, [`references`] checks what one file says of another, and
-//! [`lint`] finds what loads and is probably not meant.
+//! [`rules`], [`settings`] and [`scrape`] say what each file may hold, [`references`] checks what one file says of another,
+//! and [`lint`] finds what loads and is probably not meant.
 
 pub mod codes;
 pub mod condition;
@@ -16,6 +16,7 @@ pub mod receivers;
 pub mod references;
 pub mod report;
 pub mod rules;
+pub mod scrape;
 pub mod settings;
 pub mod yaml;
 

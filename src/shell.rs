@@ -8,4 +8,5 @@ pub mod drive;
 pub mod exec;
 pub mod inbox;
 pub mod load;
+pub mod scrape;
 pub mod store;

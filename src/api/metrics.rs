@@ -139,14 +139,32 @@ fn own(t: &mut Text, api: &Api) {
     t.one(
         "ops_samples_repeated_total",
         "counter",
-        "Items whose delivery id was known already.",
+        "Items that were known already: sent again with their id, or with the same time and value.",
         get(&s.repeated_total),
+    );
+    t.one(
+        "ops_samples_waiting",
+        "gauge",
+        "Samples that wait for the disk.",
+        s.waiting_samples.load(Ordering::Relaxed),
     );
     t.one(
         "ops_samples_queued",
         "gauge",
         "Samples on their way to the engine.",
         s.queued_samples.load(Ordering::Relaxed),
+    );
+    let [fine, failed, lost] = &s.scrapes_total;
+    t.by(
+        "ops_scrapes_total",
+        "counter",
+        "Scrapes, by what came of them; those not stored are counted twice.",
+        "result",
+        &[
+            ("fine", get(fine)),
+            ("failed", get(failed)),
+            ("not_stored", get(lost)),
+        ],
     );
     t.one(
         "ops_ticks_total",

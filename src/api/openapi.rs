@@ -53,6 +53,13 @@ pub const OPERATIONS: &[Operation] = &[
         204,
         "Takes Prometheus remote write 1.0; answers when the samples are durable.",
     ),
+    op(
+        "post",
+        "/api/v1/import/prometheus",
+        "push",
+        204,
+        "Takes text exposition or OpenMetrics; answers when the samples are durable.",
+    ),
     op("get", "/health", "", 200, "Whether the process answers."),
     op(
         "get",
@@ -304,7 +311,12 @@ fn operation(op: &Operation) -> Value {
         },
     });
     if op.method == "post" && op.path != "/-/reload" {
-        shown["requestBody"] = json!({"content": {"application/json": {}}});
+        let kind = match op.path {
+            "/api/v1/write" => "application/x-protobuf",
+            "/api/v1/import/prometheus" => "text/plain",
+            _ => "application/json",
+        };
+        shown["requestBody"] = json!({"content": {kind: {}}});
     }
     if !op.scope.is_empty() {
         shown["description"] = format!("Needs the scope `{}`.", op.scope).into();

@@ -10,6 +10,7 @@ use crate::shell::load::{Loader, Places};
 use world::{answer, value, world, zipped};
 
 mod prom;
+mod prometheus;
 mod world;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,85 +1,111 @@
-//! `POST /api/v1/write`: Prometheus as the sender.
+//! `POST /api/v1/write`: Prometheus remote write 1.0.
 //!
-//! It drops what is answered 4xx, 429 among them unless it is told otherwise, and sends again what is answered 5xx: so
-//! here everything that passes is 503, with `Retry-After`, and 400 means that sending it again would not help.
+//! What a sender does with the answer decides about its samples: 2xx, they are ours; 400, it drops them, as sending them
+//! again would not help (those beside the refused ones are ours all the same); 5xx, it sends them again. On 429
+//! Prometheus drops them too, unless `retry_on_http_429` is set; so Prometheus itself is told 503 where others are told
+//! 429. Source: the remote write specification 1.0 and Prometheus's own client.
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde_json::json;
 
-use crate::api::Site;
-use crate::api::push::{INFLATED_BYTES_MAX, not_pushed, partly, store, too_large, whole};
-use crate::api::reply::problem;
+use crate::api::body::{self, INFLATED_BYTES_MAX, header_text};
+use crate::api::push::{not_pushed, store};
+use crate::api::reply::{problem, problem_with};
+use crate::api::{Site, push};
 use crate::config::settings::Scope;
 use crate::ingest::remote_write::{DecodeError, decode};
-use crate::shell::drive::PushFailure;
+
+/// The message that is understood.
+const MESSAGE: &str = "prometheus.WriteRequest";
 
 /// Takes samples; 204 when they are durable.
 pub async fn write(State(site): State<Site>, headers: HeaderMap, body: Body) -> Response {
-    match take(&site, &headers, body).await {
-        Ok(response) => response,
-        Err(response) => *response,
-    }
+    take(&site, &headers, body)
+        .await
+        .unwrap_or_else(|refused| *refused)
 }
 
 async fn take(site: &Site, headers: &HeaderMap, body: Body) -> Result<Response, Box<Response>> {
     site.allow(headers, Scope::Push)?;
-    let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
-    let kind = text(header::CONTENT_TYPE).unwrap_or("application/x-protobuf");
-    if !kind.starts_with("application/x-protobuf") || kind.contains("io.prometheus.write.v2") {
-        return Err(Box::new(problem(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "content-type",
-            "send `application/x-protobuf`, a `prometheus.WriteRequest` of remote write 1.0",
-        )));
-    }
-    if text(header::CONTENT_ENCODING).is_some_and(|e| e != "snappy") {
-        return Err(Box::new(problem(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "encoding",
-            "`Content-Encoding` is snappy, its block format",
-        )));
-    }
-    let bytes = whole(headers, body).await?;
-    let (batch, refused) =
-        decode(&bytes, INFLATED_BYTES_MAX).map_err(|e| Box::new(not_decoded(&e)))?;
+    check_kind(headers)?;
+    let bytes = body::whole(headers, body).await?;
+    let decoded = decode(&bytes, INFLATED_BYTES_MAX, &site.handle.spellings.read())
+        .map_err(|e| Box::new(not_decoded(&e)))?;
     drop(bytes);
-    let (accepted, refused) = store(site, batch, refused).await.map_err(|failure| {
-        let wait = match &failure {
-            PushFailure::Busy => "1",
-            PushFailure::Unavailable(_) => "5",
-        };
-        Box::new(not_pushed(
-            &failure,
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unavailable",
-            wait,
-        ))
-    })?;
-    let mut response = if refused.is_empty() {
-        StatusCode::NO_CONTENT.into_response()
-    } else {
-        partly(accepted, refused)
-    };
-    let written = [
+    site.handle.describe(decoded.metadata);
+    let stored = store(site, decoded.batch, decoded.refused).await;
+    let stored = stored.map_err(|e| Box::new(not_pushed(&e, busy(headers))))?;
+    let accepted = stored.accepted;
+    Ok(counted(stored, accepted))
+}
+
+/// The status for a sender that is to wait.
+fn busy(headers: &HeaderMap) -> StatusCode {
+    match header_text(headers, header::USER_AGENT) {
+        Some(agent) if agent.starts_with("Prometheus/") => StatusCode::SERVICE_UNAVAILABLE,
+        Some(_) | None => StatusCode::TOO_MANY_REQUESTS,
+    }
+}
+
+/// The answer, with how much was written: Prometheus 3 takes a 2xx without these for a failure where it sends 2.0.
+fn counted(stored: push::Stored, accepted: usize) -> Response {
+    let mut response = stored.answer();
+    for (name, count) in [
         ("x-prometheus-remote-write-samples-written", accepted),
         ("x-prometheus-remote-write-histograms-written", 0),
         ("x-prometheus-remote-write-exemplars-written", 0),
-    ];
-    for (name, count) in written {
-        response.headers_mut().insert(name, count.into());
+    ] {
+        let name = HeaderName::from_static(name);
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from(count));
     }
-    Ok(response)
+    response
+}
+
+/// What is not said is taken for right: early senders say nothing.
+fn check_kind(headers: &HeaderMap) -> Result<(), Box<Response>> {
+    let unsupported = |code, detail: String| {
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Err(Box::new(problem(status, code, detail)))
+    };
+    let kind = header_text(headers, header::CONTENT_TYPE).unwrap_or("");
+    let mut parts = kind.split(';').map(str::trim);
+    let media = parts.next().unwrap_or("");
+    if !(media.is_empty() || media.eq_ignore_ascii_case("application/x-protobuf")) {
+        return unsupported(
+            "content-type",
+            format!("`Content-Type` is application/x-protobuf here, not {media}"),
+        );
+    }
+    let message = parts.find_map(|p| p.strip_prefix("proto=")).unwrap_or("");
+    if !matches!(message.trim_matches('"'), "" | MESSAGE) {
+        return unsupported(
+            "content-type",
+            format!("remote write 1.0 is spoken here, the message {MESSAGE}, not {message}"),
+        );
+    }
+    match header_text(headers, header::CONTENT_ENCODING).unwrap_or("") {
+        "" => Ok(()),
+        encoding if encoding.eq_ignore_ascii_case("snappy") => Ok(()),
+        encoding => unsupported(
+            "encoding",
+            format!("`Content-Encoding` is snappy here, not {encoding}"),
+        ),
+    }
 }
 
 fn not_decoded(error: &DecodeError) -> Response {
-    if let DecodeError::TooLarge { limit, .. } = error {
-        return too_large("the decompressed body", *limit);
+    match error {
+        DecodeError::TooLarge { limit, .. } => body::too_large("the decompressed body", *limit),
+        DecodeError::Snappy(_) | DecodeError::Protobuf(_) | DecodeError::TooMany => problem_with(
+            StatusCode::BAD_REQUEST,
+            "not-decoded",
+            format!("{error}; nothing was taken"),
+            json!({"accepted": 0}),
+        ),
     }
-    problem(
-        StatusCode::BAD_REQUEST,
-        "not-decoded",
-        format!("{error}; nothing was taken"),
-    )
 }

@@ -12,7 +12,7 @@ use crate::api::{self, Api};
 use crate::cli::flags::{Flags, LogFormat, Options, options};
 use crate::config::settings::Durability;
 use crate::engine::Input;
-use crate::engine::intake::{Batch, Item};
+use crate::engine::intake::Batch;
 use crate::engine::state::State;
 use crate::engine::transcript;
 use crate::model::labels::{Labels, SeriesKey};
@@ -21,6 +21,7 @@ use crate::shell::deliver::Deliver;
 use crate::shell::drive::Handle;
 use crate::shell::drive::start::Start;
 use crate::shell::load::{Loaded, Loader, Places, watch};
+use crate::shell::scrape;
 
 /// Runs until SIGTERM or Ctrl-C.
 pub fn run(flags: Flags) -> ExitCode {
@@ -114,7 +115,7 @@ impl Server {
             .map_err(|e| format!("the data folder {}: {e}", data.display()))?;
         let places = Places {
             config,
-            root,
+            root: root.clone(),
             scripts,
             runbooks: runbooks.clone(),
             alerts,
@@ -178,6 +179,7 @@ impl Server {
             engine.tell(Input::Policy(loaded.policy.clone()));
         });
         tokio::spawn(push_own_series(handle.clone(), current.clone()));
+        tokio::spawn(scrape::run(handle.clone(), current.clone(), root));
         let api = Api {
             handle: handle.clone(),
             loaded: current,
@@ -275,18 +277,9 @@ async fn push_own_series(handle: Handle, loaded: Arc<RwLock<Loaded>>) {
             ),
         ];
         let mut batch = Batch::default();
-        for (index, (name, value)) in (0..).zip(own) {
-            let start = u32::try_from(batch.keys.len()).unwrap_or(u32::MAX);
+        for (name, value) in own {
             let key = SeriesKey::new(name, &Labels::new());
-            batch.keys.extend_from_slice(key.bytes());
-            let end = u32::try_from(batch.keys.len()).unwrap_or(u32::MAX);
-            batch.items.push(Item {
-                index,
-                key: start..end,
-                ts: None,
-                value: value as f64,
-                id: None,
-            });
+            batch.push(key.bytes(), None, value as f64);
         }
         if let Err(error) = handle.push(batch).await {
             tracing::debug!(%error, "Own series not stored.");

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use crate::config::notify::check_address;
 use crate::config::receivers::{self, Receiver};
 use crate::config::report::{Dialect, Fields, Report};
-use crate::config::yaml::{Kind, Node, documents};
+use crate::config::scrape::{self, Scrape, ScrapeDefaults};
+use crate::config::yaml::{Node, documents};
 use crate::config::{SourceFile, codes};
 use crate::model::secret::Secret;
 use crate::model::time::Duration;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub default_receiver: Option<String>,
     /// Who may call the API.
     pub tokens: Vec<Token>,
+    /// Whom to ask for metrics.
+    pub scrapes: Vec<Scrape>,
     /// Address to listen on.
     pub listen: Option<String>,
     /// The data folder.
@@ -105,7 +108,8 @@ impl Scope {
     ];
 }
 
-const DIALECT: Dialect = Dialect {
+/// The codes of settings.
+pub(super) const DIALECT: Dialect = Dialect {
     shape: codes::SETTING_SHAPE,
     key: codes::SETTING_KEY,
     missing: codes::SETTING_MISSING,
@@ -120,7 +124,6 @@ const LATER: &[&str] = &[
     "mute_time_intervals",
     "templates",
     "tracing",
-    "scrape_configs",
     "tls",
     "heal",
     "escalations",
@@ -167,15 +170,18 @@ fn top(
     secrets: &Secrets<'_>,
     settings: &mut Settings,
 ) {
-    if let Some(node) = fields.take("global") {
-        smtp::read(report, node, secrets, &mut settings.smtp);
-        if let Kind::Map(entries) = &node.kind {
-            // Prometheus's own global; the rest of that mapping is Alertmanager's.
-            let every = entries
-                .iter()
-                .find(|(k, _)| k.text == "evaluation_interval");
-            settings.evaluation_interval = every.and_then(|(_, n)| report.duration_above_zero(n));
-        }
+    let mut scraping = ScrapeDefaults::default();
+    if let Some(node) = fields.take("global")
+        && let Some(mut global) = report.fields(node, "`global`")
+    {
+        smtp::read(report, &mut global, secrets, &mut settings.smtp);
+        scraping = scrape::read_defaults(report, &mut global);
+        let every = global.take("evaluation_interval");
+        settings.evaluation_interval = every.and_then(|n| report.duration_above_zero(n));
+        global.finish(report);
+    }
+    if let Some(node) = fields.take("scrape_configs") {
+        settings.scrapes = scrape::read(report, node, secrets, &scraping);
     }
     if let Some(node) = fields.take("receivers") {
         settings.receivers = receivers::read(report, node, secrets);

@@ -8,12 +8,16 @@
     clippy::indexing_slicing
 )]
 
+pub mod spellings;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+use crate::engine::intake::spellings::{Spelling, Spellings};
 use crate::engine::limits::{
     DELIVERY_ID_MEMORY, FUTURE_MAX, LATE_MAX, METRIC_SERIES_MAX, SERIES_COUNT_MAX,
 };
@@ -28,21 +32,26 @@ pub struct Batch {
     pub keys: Vec<u8>,
     /// The items, in order.
     pub items: Vec<Item>,
-    /// Whether a series has one value at a time and no way back, as Prometheus's own: then an older sample, and another
-    /// value of the same time, are refused, and the same value is a repetition.
+    /// Whether a series has one value at a time and no way back, as Prometheus's own: then a sample that is older than
+    /// the newest one, and another value of the same time, are refused, and the same value is a repetition. A sample
+    /// without a time of its own is taken all the same.
     pub exact: bool,
+    /// Hash of the whole delivery, if a repetition of it can be told by that.
+    pub id: Option<u128>,
+    /// Spellings that the door is to learn: the place of an item of that series in `items`, ascending.
+    pub spelt: Vec<(u32, Spelling)>,
 }
 
 impl Batch {
     /// Adds a sample of a series, whose canonical key is given.
-    pub fn push(&mut self, key: &[u8], ts: Timestamp, value: f64) {
+    pub fn push(&mut self, key: &[u8], ts: impl Into<Option<Timestamp>>, value: f64) {
         let start = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
         self.keys.extend_from_slice(key);
         let end = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
         self.items.push(Item {
             index: u32::try_from(self.items.len()).unwrap_or(u32::MAX),
-            key: start..end,
-            ts: Some(ts),
+            whose: Whose::Key(start..end),
+            ts: ts.into(),
             value,
             id: None,
         });
@@ -54,14 +63,23 @@ impl Batch {
 pub struct Item {
     /// Its place in the request, from 0.
     pub index: u32,
-    /// Where its key is in [`Batch::keys`].
-    pub key: std::ops::Range<u32>,
+    /// The series.
+    pub whose: Whose,
     /// When it was measured, if the sender said so.
     pub ts: Option<Timestamp>,
     /// The value.
     pub value: f64,
     /// Hash of the delivery id, if it has one.
     pub id: Option<u128>,
+}
+
+/// Which series an item is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The one with this key: where it is in [`Batch::keys`].
+    Key(std::ops::Range<u32>),
+    /// The one that the door has given this number.
+    Number(u32),
 }
 
 /// Hash of a delivery id, in the scope of its series.
@@ -82,7 +100,7 @@ pub enum Refusal {
     Future,
     /// One series more than [`SERIES_COUNT_MAX`].
     SeriesLimit,
-    /// One series more than [`METRIC_SERIES_MAX`] of one metric.
+    /// One series of a metric more than [`METRIC_SERIES_MAX`].
     MetricLimit,
     /// Older than the newest sample of its series, where there is no way back.
     OutOfOrder,
@@ -106,14 +124,10 @@ impl Refusal {
     }
 }
 
-/// Where a sample stands to the newest one of its series.
+/// Whether a sample is one that the door has let in before.
 enum Place {
-    /// After it.
-    Next,
-    /// At the same time.
-    Same,
-    /// Before it.
-    Back,
+    New,
+    Known,
 }
 
 /// What the door let in.
@@ -139,10 +153,11 @@ pub struct Intake {
     /// Ids of the current and of the last span of [`DELIVERY_ID_MEMORY`].
     ids: [BTreeSet<u128>; 2],
     ids_since: Timestamp,
-    /// By number: the newest sample of a series, ms since the epoch.
+    /// By number: time (ms since the epoch) and value of the newest sample of a series.
     newest: Vec<(i64, f64)>,
-    /// Series of each metric.
-    of_metric: BTreeMap<Box<str>, u32>,
+    /// How many series each metric has.
+    of_metric: BTreeMap<Box<[u8]>, u32>,
+    spellings: Arc<Spellings>,
     /// Items whose delivery id was known.
     pub repeated_total: u64,
 }
@@ -152,42 +167,46 @@ impl Intake {
     pub fn series_count(&self) -> usize {
         self.keys.len()
     }
+    /// The spellings that it has learnt.
+    pub fn spellings(&self) -> Arc<Spellings> {
+        self.spellings.clone()
+    }
     /// The key of a numbered series.
     pub fn key(&self, number: u32) -> Option<&SeriesKey> {
         self.keys.get(number as usize)
     }
 
-    /// The number of a series, new or known; `None` at the limit.
-    pub fn number(&mut self, key: &[u8], new: &mut Vec<SeriesKey>) -> Option<u32> {
+    /// The number of a series, new or known.
+    ///
+    /// # Errors
+    /// It would be one too many.
+    pub fn number(&mut self, key: &[u8], new: &mut Vec<SeriesKey>) -> Result<u32, Refusal> {
         let hash = xxh3_64(key);
         let keys = &self.keys;
         if let Some(found) = self.index.find(hash, |n| {
             keys.get(*n as usize).is_some_and(|k| k.bytes() == key)
         }) {
-            return Some(*found);
+            return Ok(*found);
         }
+        if keys.len() >= SERIES_COUNT_MAX {
+            return Err(Refusal::SeriesLimit);
+        }
+        let number = u32::try_from(keys.len()).map_err(|_| Refusal::SeriesLimit)?;
         let metric = key.split(|b| *b == 0xff).next().unwrap_or(&[]);
-        let metric = std::str::from_utf8(metric).unwrap_or("");
-        let of_metric = self.of_metric.get(metric).copied().unwrap_or(0);
-        if keys.len() >= SERIES_COUNT_MAX || of_metric >= METRIC_SERIES_MAX {
-            return None;
-        }
-        let number = u32::try_from(keys.len()).ok()?;
-        let key = SeriesKey::from_canonical(key);
-        match self.of_metric.get_mut(key.metric()) {
+        match self.of_metric.get_mut(metric) {
+            Some(count) if *count >= METRIC_SERIES_MAX => return Err(Refusal::MetricLimit),
             Some(count) => *count += 1,
-            None => {
-                self.of_metric.insert(key.metric().into(), 1);
-            }
+            None => drop(self.of_metric.insert(metric.into(), 1)),
         }
-        self.newest.push((i64::MIN, 0.0));
+        let key = SeriesKey::from_canonical(key);
         self.keys.push(key.clone());
+        self.newest.push((i64::MIN, 0.0));
         let keys = &self.keys;
         self.index.insert_unique(hash, number, |n| {
             keys.get(*n as usize).map_or(0, |k| xxh3_64(k.bytes()))
         });
         new.push(key);
-        Some(number)
+        Ok(number)
     }
 
     /// Remembers a delivery id; false if it was known.
@@ -212,8 +231,16 @@ impl Intake {
     ) -> Vec<(u32, Refusal)> {
         let mut refused = Vec::new();
         into.at = now;
+        if batch.id.is_some_and(|id| !self.remember(now, id)) {
+            self.repeated_total += batch.items.len() as u64;
+            return refused;
+        }
         let (oldest, newest) = (now - LATE_MAX, now + FUTURE_MAX);
-        for item in &batch.items {
+        // Samples of one series mostly come one after the other.
+        let (mut last_key, mut last_number) = (0..0, 0);
+        let (mut spelt, mut learnt) = (batch.spelt.iter().peekable(), Vec::new());
+        for (place, item) in (0_u32..).zip(&batch.items) {
+            let spelling = spelt.next_if(|(at, _)| *at == place);
             let ts = item
                 .ts
                 .map_or(now, |ts| ts.shifted(ahead_ms.saturating_neg()));
@@ -225,12 +252,6 @@ impl Intake {
                 refused.push((item.index, Refusal::Future));
                 continue;
             }
-            let Some(key) = batch
-                .keys
-                .get(item.key.start as usize..item.key.end as usize)
-            else {
-                continue;
-            };
             if let Some(id) = item.id {
                 if !self.remember(now, id) {
                     self.repeated_total += 1;
@@ -238,83 +259,87 @@ impl Intake {
                 }
                 into.ids.push((into.samples.len(), id));
             }
-            let series = match self.number(key, &mut into.new) {
-                Some(series) => series,
-                None => {
-                    refused.push((item.index, self.bound()));
-                    continue;
+            let series = match &item.whose {
+                Whose::Number(number) => *number,
+                Whose::Key(key) if *key == last_key && !key.is_empty() => last_number,
+                Whose::Key(range) => {
+                    let bytes = range.start as usize..range.end as usize;
+                    let Some(key) = batch.keys.get(bytes) else {
+                        continue;
+                    };
+                    match self.number(key, &mut into.new) {
+                        Ok(number) => (last_key, last_number) = (range.clone(), number),
+                        Err(why) => {
+                            refused.push((item.index, why));
+                            continue;
+                        }
+                    }
+                    last_number
                 }
             };
+            if let Some((_, spelling)) = spelling {
+                learnt.push((*spelling, series));
+            }
             let sample = Sample {
                 series,
                 ts,
                 value: item.value,
             };
-            match self.place(&sample) {
-                Place::Next => {}
-                Place::Back | Place::Same if !batch.exact => {}
-                Place::Back => {
-                    refused.push((item.index, Refusal::OutOfOrder));
-                    continue;
-                }
-                Place::Same if self.is_repeated(&sample) => {
-                    self.repeated_total += 1;
-                    continue;
-                }
-                Place::Same => {
-                    refused.push((item.index, Refusal::Duplicate));
-                    continue;
-                }
+            match self.place(&sample, batch.exact && item.ts.is_some()) {
+                Ok(Place::New) => into.samples.push(sample),
+                Ok(Place::Known) => self.repeated_total += 1,
+                Err(why) => refused.push((item.index, why)),
             }
-            self.note(&sample);
-            into.samples.push(sample);
+        }
+        self.spellings.learn(&learnt);
+        if let Some(id) = batch.id {
+            if refused.is_empty() {
+                into.ids.push((into.samples.len(), id));
+            } else {
+                // Sent again, it is to be told again what is wrong with it.
+                self.forget_id(id);
+            }
         }
         refused
     }
 
-    /// Which bound one series more breaks.
-    fn bound(&self) -> Refusal {
-        if self.keys.len() >= SERIES_COUNT_MAX {
-            Refusal::SeriesLimit
-        } else {
-            Refusal::MetricLimit
-        }
-    }
-
-    fn place(&self, sample: &Sample) -> Place {
-        let newest = self.newest.get(sample.series as usize);
-        match newest.map_or(i64::MIN, |(t, _)| *t).cmp(&sample.ts.ms()) {
-            Ordering::Less => Place::Next,
-            Ordering::Equal => Place::Same,
-            Ordering::Greater => Place::Back,
-        }
-    }
-
-    fn is_repeated(&self, sample: &Sample) -> bool {
-        let newest = self.newest.get(sample.series as usize);
-        newest.is_some_and(|(_, v)| v.to_bits() == sample.value.to_bits())
-    }
-
     /// Remembers the newest sample of a series.
     pub fn note(&mut self, sample: &Sample) {
-        if let Some(newest) = self.newest.get_mut(sample.series as usize)
-            && newest.0 <= sample.ts.ms()
-        {
-            *newest = (sample.ts.ms(), sample.value);
+        let _ = self.place(sample, false);
+    }
+
+    /// Where a sample stands to the newest one of its series, which it becomes if it is newer.
+    fn place(&mut self, sample: &Sample, exact: bool) -> Result<Place, Refusal> {
+        let Some(newest) = self.newest.get_mut(sample.series as usize) else {
+            return Ok(Place::New);
+        };
+        match sample.ts.ms().cmp(&newest.0) {
+            Ordering::Less if exact => return Err(Refusal::OutOfOrder),
+            Ordering::Equal if exact && newest.1.to_bits() == sample.value.to_bits() => {
+                return Ok(Place::Known);
+            }
+            Ordering::Equal if exact => return Err(Refusal::Duplicate),
+            Ordering::Less => {}
+            Ordering::Equal | Ordering::Greater => *newest = (sample.ts.ms(), sample.value),
         }
+        Ok(Place::New)
     }
 
     /// Takes back what did not become durable, so that the sender's retry is not taken for a repetition.
-    pub fn forget(&mut self, admitted: &Admitted) {
-        for set in &mut self.ids {
-            for (_, id) in &admitted.ids {
-                set.remove(id);
-            }
+    pub fn forget(&mut self, lost: &Admitted) {
+        for (_, id) in &lost.ids {
+            self.forget_id(*id);
         }
-        for sample in &admitted.samples {
+        for sample in &lost.samples {
             if let Some(newest) = self.newest.get_mut(sample.series as usize) {
                 *newest = (i64::MIN, 0.0);
             }
+        }
+    }
+
+    fn forget_id(&mut self, id: u128) {
+        for set in &mut self.ids {
+            set.remove(&id);
         }
     }
 }
@@ -330,7 +355,7 @@ mod tests {
             b.keys.extend_from_slice(key.as_bytes());
             b.items.push(Item {
                 index,
-                key: start..b.keys.len() as u32,
+                whose: Whose::Key(start..b.keys.len() as u32),
                 ts: ts.map(Timestamp::from_ms),
                 value: 1.0,
                 id: id.map(|i| delivery_id(key.as_bytes(), i.as_bytes())),
@@ -385,51 +410,114 @@ mod tests {
         assert_eq!(into.samples.len(), 4);
     }
 
+    /// Hands in samples of series `a` as a sender of Prometheus's does: who was refused, how many came in and how many
+    /// were known.
+    fn exact(door: &mut Intake, samples: &[(i64, f64)]) -> (Vec<Refusal>, usize, u64) {
+        let mut batch = Batch {
+            exact: true,
+            ..Batch::default()
+        };
+        for (ts, value) in samples {
+            batch.push(b"a", Timestamp::from_ms(*ts), *value);
+        }
+        let (mut into, before) = (Admitted::default(), door.repeated_total);
+        let refused = door.admit(Timestamp::from_ms(3_600_000), 0, &batch, &mut into);
+        let refused = refused.into_iter().map(|(_, why)| why).collect();
+        (refused, into.samples.len(), door.repeated_total - before)
+    }
+
     #[test]
     fn where_there_is_no_way_back_an_older_sample_is_refused_and_a_repetition_is_none() {
+        let mut door = Intake::default();
+        let nan = f64::NAN;
+        assert_eq!(exact(&mut door, &[(3_500_000, 1.0)]), (vec![], 1, 0));
+        assert_eq!(exact(&mut door, &[(3_500_000, 1.0)]), (vec![], 0, 1));
+        assert_eq!(
+            exact(&mut door, &[(3_500_000, 2.0), (3_500_001, nan)]),
+            (vec![Refusal::Duplicate], 1, 0)
+        );
+        assert_eq!(exact(&mut door, &[(3_500_001, nan)]), (vec![], 0, 1));
+        assert_eq!(
+            exact(&mut door, &[(3_400_000, 1.0)]),
+            (vec![Refusal::OutOfOrder], 0, 0)
+        );
+        // What did not reach the disk may come again.
+        door.forget(&Admitted {
+            samples: vec![Sample {
+                series: 0,
+                ts: Timestamp::from_ms(3_500_001),
+                value: nan,
+            }],
+            ..Admitted::default()
+        });
+        assert_eq!(exact(&mut door, &[(3_500_001, nan)]), (vec![], 1, 0));
+    }
+
+    #[test]
+    fn json_and_samples_without_a_time_may_come_late_and_again() {
+        let mut door = Intake::default();
+        assert_eq!(exact(&mut door, &[(3_700_000, 1.0)]), (vec![], 1, 0));
+        let mut push = |ts: Option<i64>, exact: bool| {
+            let mut batch = Batch {
+                exact,
+                ..Batch::default()
+            };
+            batch.push(b"a", ts.map(Timestamp::from_ms), 5.0);
+            let mut into = Admitted::default();
+            let refused = door.admit(Timestamp::from_ms(3_600_000), 0, &batch, &mut into);
+            (refused.len(), into.samples.len())
+        };
+        assert_eq!(push(Some(3_700_000), false), (0, 1));
+        assert_eq!(push(Some(3_400_000), false), (0, 1));
+        assert_eq!(push(None, true), (0, 1));
+        assert_eq!(push(Some(3_600_000), true), (1, 0));
+    }
+
+    #[test]
+    fn times_of_senders_are_measured_by_their_clock() {
+        let mut batch = Batch::default();
+        batch.push(b"a", Timestamp::from_ms(7_200_000), 1.0);
+        batch.push(b"b", None, 1.0);
+        let (mut door, mut into) = (Intake::default(), Admitted::default());
+        let now = Timestamp::from_ms(3_600_000);
+        assert_eq!(door.admit(now, 3_600_000, &batch, &mut into), []);
+        assert!(into.samples.iter().all(|s| s.ts == now));
+    }
+
+    #[test]
+    fn a_whole_delivery_that_comes_again_counts_once_unless_something_of_it_was_refused() {
         let now = Timestamp::from_ms(3_600_000);
         let mut door = Intake::default();
-        let mut all = Vec::new();
-        let mut push = |door: &mut Intake, ts: i64, value: f64, exact: bool| {
+        let mut send = |id: u128, samples: &[i64]| {
+            let mut batch = Batch {
+                id: Some(id),
+                exact: true,
+                ..Batch::default()
+            };
+            for ts in samples {
+                batch.push(b"a", Timestamp::from_ms(*ts), 1.0);
+            }
             let mut into = Admitted::default();
-            let mut one = batch(&[("a", Some(ts), None)]);
-            (one.exact, one.items[0].value) = (exact, value);
-            let before = door.repeated_total;
-            let refused = door.admit(now, 0, &one, &mut into);
-            let taken = into.samples.len();
-            all.extend(into.samples);
-            (
-                refused.first().map(|r| r.1),
-                taken,
-                door.repeated_total - before,
-            )
+            let refused = door.admit(now, 0, &batch, &mut into);
+            (refused.len(), into.samples.len(), into.ids.len())
         };
-        assert_eq!(push(&mut door, 3_500_000, 1.0, true), (None, 1, 0));
-        assert_eq!(push(&mut door, 3_500_000, 1.0, true), (None, 0, 1));
-        assert_eq!(
-            push(&mut door, 3_500_000, 2.0, true),
-            (Some(Refusal::Duplicate), 0, 0)
-        );
-        assert_eq!(
-            push(&mut door, 3_400_000, 1.0, true),
-            (Some(Refusal::OutOfOrder), 0, 0)
-        );
-        assert_eq!(push(&mut door, 3_400_000, 1.0, false), (None, 1, 0));
-        assert_eq!(push(&mut door, 3_500_001, f64::NAN, true), (None, 1, 0));
-        assert_eq!(push(&mut door, 3_500_001, f64::NAN, true), (None, 0, 1));
-        // What did not reach the disk may come again.
-        let lost = Admitted {
-            samples: all,
-            ..Admitted::default()
-        };
-        door.forget(&lost);
-        let push = |door: &mut Intake, ts: i64| {
-            let mut into = Admitted::default();
-            let mut one = batch(&[("a", Some(ts), None)]);
-            one.exact = true;
-            door.admit(now, 0, &one, &mut into);
-            into.samples.len()
-        };
-        assert_eq!(push(&mut door, 3_500_001), 1);
+        assert_eq!(send(1, &[3_500_000, 3_510_000]), (0, 2, 1));
+        assert_eq!(send(1, &[3_500_000, 3_510_000]), (0, 0, 0));
+        assert_eq!(send(2, &[9_000_000, 3_520_000]), (1, 1, 0));
+        assert_eq!(send(2, &[9_000_000, 3_520_000]), (1, 0, 0));
+    }
+
+    #[test]
+    fn one_metric_cannot_take_the_room_of_all_others() {
+        let mut new = Vec::new();
+        let key = |i: u32| [b"bomb\xffid\xff".as_slice(), &i.to_le_bytes()].concat();
+        let mut door = Intake::default();
+        for i in 0..METRIC_SERIES_MAX {
+            assert_eq!(door.number(&key(i), &mut new), Ok(i));
+        }
+        let one_more = door.number(&key(METRIC_SERIES_MAX), &mut new);
+        assert_eq!(one_more, Err(Refusal::MetricLimit));
+        assert_eq!(door.number(&key(7), &mut new), Ok(7));
+        assert_eq!(door.number(b"other", &mut new), Ok(METRIC_SERIES_MAX));
     }
 }

@@ -10,8 +10,10 @@ pub const FUTURE_MAX: Duration = Duration::from_mins(10);
 pub const DELIVERY_ID_MEMORY: Duration = Duration::from_mins(10);
 /// Active series; a sample that would make one more is refused and counted.
 pub const SERIES_COUNT_MAX: usize = 2_000_000;
-/// Active series of one metric: a label that is never twice the same must not take the room of all others.
+/// Active series of one metric: a label that never has the same value twice must not take the room of all others.
 pub const METRIC_SERIES_MAX: u32 = 500_000;
+/// Ways of writing a series' labels that are remembered; others are read each time. About 35 bytes each.
+pub const SPELLINGS_COUNT_MAX: usize = 2 * SERIES_COUNT_MAX;
 /// Samples kept for one series; the oldest are shed and counted. Packed as badly as can be, they fit into one record of
 /// an image.
 pub const SERIES_SAMPLES_MAX: usize = 500_000;

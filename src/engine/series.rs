@@ -35,7 +35,7 @@ pub struct Sample {
     pub series: u32,
     /// When it was measured.
     pub ts: Timestamp,
-    /// The value; never NaN or infinite.
+    /// The value; also NaN, the staleness marker and the infinities.
     pub value: f64,
 }
 

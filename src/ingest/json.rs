@@ -19,7 +19,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::engine::intake::{Batch, Item, delivery_id};
+use crate::engine::intake::{Batch, Item, Whose, delivery_id};
 use crate::ingest::{
     ID_BYTES_MAX, ITEMS_COUNT_MAX, LABELS_COUNT_MAX, NAME_BYTES_MAX, Refused, VALUE_BYTES_MAX,
 };
@@ -203,7 +203,7 @@ impl Taken {
                     ..u32::try_from(self.batch.keys.len()).unwrap_or(u32::MAX);
                 self.batch.items.push(Item {
                     index: self.count,
-                    key,
+                    whose: Whose::Key(key),
                     ts,
                     value,
                     id,
@@ -318,7 +318,7 @@ fn check<'a>(
             ));
         }
         if !value.is_empty() {
-            push_label(keys, label, value);
+            push_label(keys, label.as_bytes(), value.as_bytes());
         }
     }
     Ok((ts, value, item.id))
@@ -560,8 +560,11 @@ mod tests {
             Err(e) => out = format!("refused: {e}"),
             Ok((batch, refused)) => {
                 for i in &batch.items {
+                    let Whose::Key(key) = &i.whose else {
+                        panic!("no key")
+                    };
                     let key = SeriesKey::from_canonical(
-                        &batch.keys[i.key.start as usize..i.key.end as usize],
+                        &batch.keys[key.start as usize..key.end as usize],
                     );
                     out += &format!(
                         "{} {key} {} {:?}{}\n",

@@ -1,11 +1,16 @@
-//! `POST /api/v1/write`: Prometheus remote write 1.0, a snappy-compressed protobuf message.
+//! Prometheus remote write 1.0: a snappy-compressed `prometheus.WriteRequest`.
 //!
 //! ```text
-//! WriteRequest { timeseries: [{ labels: [{name, value}], samples: [{value, timestamp ms}] }] }
+//! WriteRequest { 1: TimeSeries { 1: Label { 1: name, 2: value } …, 2: Sample { 1: value, 2: timestamp } …,
+//!                                3: exemplar …, 4: histogram … } …, 3: MetricMetadata … }
 //! ```
 //!
-//! Every value counts, NaN and the staleness marker to the last bit. A series that cannot be taken is named by the index
-//! of its first sample; the others are taken. Source: the Prometheus remote write specification, version 1.0.
+//! Every bit of a value is kept: NaN and the staleness marker are values here. A series that cannot be taken is named by
+//! the index of its first sample, counted over the whole request; the others are taken. Exemplars are passed over.
+//! Labels may come in any order. Sources: the remote write specification 1.0 and `prometheus/prompb`.
+//!
+//! Nothing is copied before it becomes part of a key: [`fields`] walks the message where it lies. And the labels of a
+//! series that the door knows as they are spelt are not even read.
 
 #![deny(
     clippy::disallowed_methods,
@@ -14,25 +19,28 @@
     clippy::indexing_slicing
 )]
 
-use bytes::Bytes;
-use prost::Message;
+mod fields;
 
-use crate::engine::intake::{Batch, Item};
-use crate::ingest::{NAME_BYTES_MAX, Refused, VALUE_BYTES_MAX, WIRE_LABELS_COUNT_MAX};
-use crate::model::labels::push_label;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::engine::intake::spellings::{Reading, Spelling};
+use crate::engine::intake::{Item, Whose};
+use crate::ingest::key::{NAME, Wrong, put_key};
+use crate::ingest::metadata::{Kind, bounded};
+use crate::ingest::remote_write::fields::{Fields, Malformed, Wire};
+use crate::ingest::{Decoded, Refused, SAMPLES_COUNT_MAX, offset};
 use crate::model::time::Timestamp;
-
-/// The label that is the metric's name.
-const NAME: &[u8] = b"__name__";
 
 /// Why a whole body is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// It is not snappy.
-    #[error("the body is not snappy-compressed: {0}")]
+    #[error("the body is not snappy, its block format: {0}")]
     Snappy(String),
     /// It would be too large.
-    #[error("the body has {bytes} bytes once decompressed; the limit is {limit}: send it in parts")]
+    #[error(
+        "the body has {bytes} bytes once it is decompressed; the limit is {limit}: send it in parts"
+    )]
     TooLarge {
         /// What it says of itself.
         bytes: usize,
@@ -40,304 +48,300 @@ pub enum DecodeError {
         limit: usize,
     },
     /// It is no such message.
-    #[error("the body is no remote write message: {0}")]
+    #[error("the body is no `prometheus.WriteRequest`: {0}")]
     Protobuf(String),
+    /// It has too many samples or series.
+    #[error("the body has more than {SAMPLES_COUNT_MAX} samples or series: send it in parts")]
+    TooMany,
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct WriteRequest {
-    #[prost(message, repeated, tag = "1")]
-    timeseries: Vec<TimeSeries>,
+impl From<Malformed> for DecodeError {
+    fn from(malformed: Malformed) -> Self {
+        DecodeError::Protobuf(malformed.to_string())
+    }
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct TimeSeries {
-    #[prost(message, repeated, tag = "1")]
-    labels: Vec<Label>,
-    #[prost(message, repeated, tag = "2")]
-    samples: Vec<Sample>,
-    #[prost(message, repeated, tag = "4")]
-    histograms: Vec<Histogram>,
+/// Kinds of metrics by their numbers in the message.
+const KINDS: [Kind; 8] = [
+    Kind::Unknown,
+    Kind::Counter,
+    Kind::Gauge,
+    Kind::Histogram,
+    Kind::GaugeHistogram,
+    Kind::Summary,
+    Kind::Info,
+    Kind::StateSet,
+];
+
+/// How many bytes a body has once it is decompressed, as it says of itself.
+///
+/// # Errors
+/// [`DecodeError::Snappy`], and [`DecodeError::TooLarge`] beyond `limit`.
+pub fn decompressed_len(body: &[u8], limit: usize) -> Result<usize, DecodeError> {
+    match snap::raw::decompress_len(body) {
+        Ok(bytes) if bytes <= limit => Ok(bytes),
+        Ok(bytes) => Err(DecodeError::TooLarge { bytes, limit }),
+        Err(snap::Error::TooBig { given, .. }) => Err(DecodeError::TooLarge {
+            bytes: usize::try_from(given).unwrap_or(usize::MAX),
+            limit,
+        }),
+        Err(error) => Err(DecodeError::Snappy(error.to_string())),
+    }
 }
 
-/// Shares the decompressed body: no label is copied before it becomes part of a key.
-#[derive(Clone, PartialEq, Message)]
-struct Label {
-    #[prost(bytes = "bytes", tag = "1")]
-    name: Bytes,
-    #[prost(bytes = "bytes", tag = "2")]
-    value: Bytes,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Sample {
-    #[prost(double, tag = "1")]
-    value: f64,
-    #[prost(int64, tag = "2")]
-    timestamp: i64,
-}
-
-/// That there is one, not what is in it.
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Histogram {}
-
-/// Decodes a body. Samples that cannot be taken are in the second part.
+/// Decodes a body that grows to at most `limit` bytes; `known` are the spellings that the door has learnt. Samples that
+/// cannot be taken are named in the answer.
 ///
 /// # Errors
 /// [`DecodeError`]; nothing is taken then.
-pub fn decode(body: &[u8], bytes_max: usize) -> Result<(Batch, Vec<Refused>), DecodeError> {
-    let bad = |e: snap::Error| DecodeError::Snappy(e.to_string());
-    let bytes = snap::raw::decompress_len(body).map_err(bad)?;
-    if bytes > bytes_max {
-        return Err(DecodeError::TooLarge {
-            bytes,
-            limit: bytes_max,
-        });
-    }
+pub fn decode(body: &[u8], limit: usize, known: &Reading<'_>) -> Result<Decoded, DecodeError> {
+    decompressed_len(body, limit)?;
     let message = snap::raw::Decoder::new()
         .decompress_vec(body)
-        .map_err(bad)?;
-    let request = WriteRequest::decode(Bytes::from(message))
-        .map_err(|e| DecodeError::Protobuf(e.to_string()))?;
+        .map_err(|e| DecodeError::Snappy(e.to_string()))?;
     let mut taken = Taken {
-        batch: Batch {
-            exact: true,
-            ..Batch::default()
-        },
-        ..Taken::default()
+        known,
+        decoded: Decoded::default(),
+        count: 0,
     };
-    for series in request.timeseries {
-        taken.take(series);
-    }
-    Ok((taken.batch, taken.refused))
+    taken.request(&message)?;
+    taken.decoded.batch.exact = true;
+    // A sender that got no answer sends the same bytes again.
+    taken.decoded.batch.id = Some(xxh3_128(body));
+    Ok(taken.decoded)
 }
 
-#[derive(Default)]
-struct Taken {
-    batch: Batch,
-    refused: Vec<Refused>,
+struct Taken<'k> {
+    known: &'k Reading<'k>,
+    decoded: Decoded,
+    /// Samples so far.
     count: u32,
 }
 
-impl Taken {
-    fn take(&mut self, mut series: TimeSeries) {
-        let start = self.batch.keys.len();
-        if let Err((field, reason)) = put_key(&mut series.labels, &mut self.batch.keys) {
-            self.batch.keys.truncate(start);
-            let samples = series.samples.len() + series.histograms.len();
-            (0..samples.max(1)).for_each(|_| self.refuse(field, reason.clone()));
-            return;
+/// A label's name and value.
+type Label<'a> = (&'a [u8], &'a [u8]);
+
+/// A series of a request.
+struct Series<'a> {
+    message: &'a [u8],
+    /// How many of its first bytes are labels.
+    spelt: usize,
+    /// Its number, if the door knows it as it is spelt.
+    number: Option<u32>,
+}
+
+/// What one series carries, kept between series so that nothing is allocated for one.
+#[derive(Default)]
+struct Room<'a> {
+    labels: Vec<Label<'a>>,
+    samples: Vec<(Timestamp, f64)>,
+}
+
+impl<'a> Series<'a> {
+    fn new(message: &'a [u8]) -> Result<Self, Malformed> {
+        let (mut fields, mut spelt) = (Fields::new(message), 0);
+        while let Some((1, Wire::Bytes)) = fields.next()? {
+            fields.skip(Wire::Bytes)?;
+            spelt = message.len() - fields.len();
         }
-        let key = offset(start)..offset(self.batch.keys.len());
-        for sample in &series.samples {
-            self.batch.items.push(Item {
+        Ok(Self {
+            message,
+            spelt,
+            number: None,
+        })
+    }
+    fn spelling(&self) -> Spelling {
+        Spelling::of(self.message.get(..self.spelt).unwrap_or(&[]))
+    }
+}
+
+impl Taken<'_> {
+    fn request(&mut self, message: &[u8]) -> Result<(), DecodeError> {
+        let mut all = Vec::new();
+        let mut request = Fields::new(message);
+        while let Some((number, wire)) = request.next()? {
+            match (number, wire) {
+                (1, Wire::Bytes) => all.push(Series::new(request.bytes()?)?),
+                (3, Wire::Bytes) => self.metadata(request.bytes()?)?,
+                _ => request.skip(wire)?,
+            }
+            if all.len() > SAMPLES_COUNT_MAX {
+                return Err(DecodeError::TooMany);
+            }
+        }
+        // One after the other, so that the processor waits for several of them at once.
+        for series in &mut all {
+            series.number = self.known.find(series.spelling());
+        }
+        self.decoded.batch.items.reserve(all.len());
+        let mut room = Room::default();
+        for series in &all {
+            self.series(series, &mut room)?;
+            if self.count as usize > SAMPLES_COUNT_MAX {
+                return Err(DecodeError::TooMany);
+            }
+        }
+        Ok(())
+    }
+
+    fn series<'a>(&mut self, series: &Series<'a>, room: &mut Room<'a>) -> Result<(), Malformed> {
+        room.samples.clear();
+        let mut fields = Fields::new(series.message.get(series.spelt..).unwrap_or(&[]));
+        let (mut scattered, mut histograms) = (false, 0);
+        while let Some((number, wire)) = fields.next()? {
+            match (number, wire) {
+                (2, Wire::Bytes) => room.samples.push(sample(fields.bytes()?)?),
+                (4, Wire::Bytes) => {
+                    fields.skip(wire)?;
+                    histograms += 1;
+                }
+                _ => {
+                    fields.skip(wire)?;
+                    // A label behind something else: the first bytes alone do not say which series it is.
+                    scattered |= number == 1;
+                }
+            }
+        }
+        let whose = match series.number {
+            Some(number) if !scattered => Ok(Whose::Number(number)),
+            Some(_) | None => self.key(series.message, &mut room.labels)?,
+        };
+        match whose {
+            Ok(whose) => {
+                if matches!(whose, Whose::Key(_)) && !scattered && !room.samples.is_empty() {
+                    let batch = &mut self.decoded.batch;
+                    let place = offset(batch.items.len());
+                    batch.spelt.push((place, series.spelling()));
+                }
+                for (ts, value) in &room.samples {
+                    self.decoded.batch.items.push(Item {
+                        index: self.count,
+                        whose: whose.clone(),
+                        ts: Some(*ts),
+                        value: *value,
+                        id: None,
+                    });
+                    self.count += 1;
+                }
+                if histograms > 0 {
+                    self.refuse(histograms, ("histograms", HISTOGRAM.to_owned()));
+                }
+            }
+            Err(why) => self.refuse((room.samples.len() + histograms).max(1), why),
+        }
+        Ok(())
+    }
+
+    /// Reads the labels of a series and lays out its key.
+    fn key<'a>(
+        &mut self,
+        message: &'a [u8],
+        labels: &mut Vec<Label<'a>>,
+    ) -> Result<Result<Whose, Wrong>, Malformed> {
+        labels.clear();
+        let mut metric = &[][..];
+        let mut series = Fields::new(message);
+        while let Some((number, wire)) = series.next()? {
+            if (number, wire) != (1, Wire::Bytes) {
+                series.skip(wire)?;
+                continue;
+            }
+            match label(series.bytes()?)? {
+                Ok((name, value)) if name == NAME.as_bytes() && metric.is_empty() => metric = value,
+                Ok(label) => labels.push(label),
+                Err(why) => return Ok(Err(why)),
+            }
+        }
+        let keys = &mut self.decoded.batch.keys;
+        let start = keys.len();
+        if let Err(why) = put_key(metric, labels, keys) {
+            keys.truncate(start);
+            return Ok(Err(why));
+        }
+        Ok(Ok(Whose::Key(offset(start)..offset(keys.len()))))
+    }
+
+    fn refuse(&mut self, count: usize, (field, reason): Wrong) {
+        for _ in 0..count {
+            self.decoded.refused.push(Refused {
                 index: self.count,
-                key: key.clone(),
-                ts: Some(Timestamp::from_ms(sample.timestamp)),
-                value: sample.value,
-                id: None,
+                field,
+                reason: reason.clone(),
             });
-            self.count = self.count.saturating_add(1);
-        }
-        for _ in &series.histograms {
-            self.refuse(
-                "histograms",
-                "native histograms are not stored: send classic ones beside them".to_owned(),
-            );
+            self.count += 1;
         }
     }
 
-    fn refuse(&mut self, field: &'static str, reason: String) {
-        self.refused.push(Refused {
-            index: self.count,
-            field,
-            reason,
-        });
-        self.count = self.count.saturating_add(1);
+    fn metadata(&mut self, message: &[u8]) -> Result<(), Malformed> {
+        let (mut kind, mut metric, mut help, mut unit) = (0, "", "", "");
+        let text = |bytes| std::str::from_utf8(bytes).unwrap_or("");
+        let mut metadata = Fields::new(message);
+        while let Some((number, wire)) = metadata.next()? {
+            match (number, wire) {
+                (1, Wire::Varint) => kind = metadata.varint()?,
+                (2, Wire::Bytes) => metric = text(metadata.bytes()?),
+                (4, Wire::Bytes) => help = text(metadata.bytes()?),
+                (5, Wire::Bytes) => unit = text(metadata.bytes()?),
+                _ => metadata.skip(wire)?,
+            }
+        }
+        if !metric.is_empty() {
+            let kind = usize::try_from(kind).ok().and_then(|k| KINDS.get(k));
+            self.decoded.metadata.describe(metric, |known| {
+                known.kind = kind.copied().unwrap_or_default();
+                known.help = bounded(help);
+                known.unit = bounded(unit);
+            });
+        }
+        Ok(())
     }
 }
 
-fn offset(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
-}
+/// What is said of a native histogram.
+const HISTOGRAM: &str = "native histograms are not kept: send classic ones beside them (`always_scrape_classic_histograms`), or turn `send_native_histograms` off";
 
-/// Appends the canonical key of a series.
-fn put_key(labels: &mut [Label], keys: &mut Vec<u8>) -> Result<(), (&'static str, String)> {
-    if labels.len() > WIRE_LABELS_COUNT_MAX {
-        let count = labels.len();
-        return Err((
-            "labels",
-            format!("{count} labels; the limit is {WIRE_LABELS_COUNT_MAX}"),
-        ));
-    }
-    if !labels.is_sorted_by(|a, b| a.name <= b.name) {
-        labels.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    }
-    let name = labels.iter().find(|l| l.name == NAME);
-    let name = name
-        .map(|l| text(&l.value))
-        .transpose()?
-        .unwrap_or_default();
-    if name.is_empty() {
-        return Err((
-            "labels",
-            "there is no `__name__`: which metric is it?".to_owned(),
-        ));
-    }
-    if name.len() > NAME_BYTES_MAX {
-        return Err((
-            "labels",
-            format!(
-                "the name has {} bytes; the limit is {NAME_BYTES_MAX}",
-                name.len()
-            ),
-        ));
-    }
-    keys.extend_from_slice(name.as_bytes());
-    let mut last: Option<&[u8]> = None;
-    for label in labels.iter() {
-        if last == Some(&label.name) {
-            return Err(("labels", format!("{:?} is given twice", text(&label.name)?)));
+/// A label's name and value, or that they are no text.
+fn label(message: &[u8]) -> Result<Result<Label<'_>, Wrong>, Malformed> {
+    let (mut name, mut value) = (&[][..], &[][..]);
+    let mut label = Fields::new(message);
+    while let Some((number, wire)) = label.next()? {
+        match (number, wire) {
+            (1, Wire::Bytes) => name = label.bytes()?,
+            (2, Wire::Bytes) => value = label.bytes()?,
+            _ => label.skip(wire)?,
         }
-        last = Some(&label.name);
-        if label.name == NAME || label.value.is_empty() {
-            continue;
-        }
-        let (name, value) = (text(&label.name)?, text(&label.value)?);
-        if name.is_empty() {
-            return Err(("labels", "a label has no name".to_owned()));
-        }
-        if value.len() > VALUE_BYTES_MAX {
-            let bytes = value.len();
-            return Err((
-                "labels",
-                format!("the value of {name:?} has {bytes} bytes; the limit is {VALUE_BYTES_MAX}"),
-            ));
-        }
-        push_label(keys, name, value);
     }
-    Ok(())
-}
-
-fn text(bytes: &Bytes) -> Result<&str, (&'static str, String)> {
-    std::str::from_utf8(bytes).map_err(|e| ("labels", format!("a name or value is not UTF-8: {e}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::labels::SeriesKey;
-    use proptest::prelude::*;
-
-    type Plain<'a> = (&'a [(&'a str, &'a str)], &'a [(i64, f64)]);
-
-    fn body(series: &[Plain<'_>]) -> Vec<u8> {
-        let label = |(n, v): &(&str, &str)| Label {
-            name: Bytes::copy_from_slice(n.as_bytes()),
-            value: Bytes::copy_from_slice(v.as_bytes()),
-        };
-        let sample = |(timestamp, value): &(i64, f64)| Sample {
-            value: *value,
-            timestamp: *timestamp,
-        };
-        let timeseries = series.iter().map(|(labels, samples)| TimeSeries {
-            labels: labels.iter().map(label).collect(),
-            samples: samples.iter().map(sample).collect(),
-            histograms: Vec::new(),
-        });
-        let request = WriteRequest {
-            timeseries: timeseries.collect(),
-        };
-        snap::raw::Encoder::new()
-            .compress_vec(&request.encode_to_vec())
-            .unwrap()
-    }
-
-    fn shown(body: &[u8]) -> String {
-        match decode(body, 1 << 20) {
-            Err(error) => error.to_string(),
-            Ok((batch, refused)) => {
-                let items = batch.items.iter().map(|i| {
-                    let key = &batch.keys[i.key.start as usize..i.key.end as usize];
-                    let key = SeriesKey::from_canonical(key);
-                    format!("{} {key} {} {:?}", i.index, i.ts.unwrap().ms(), i.value)
-                });
-                let refused = refused
-                    .iter()
-                    .map(|r| format!("{} {}: {}", r.index, r.field, r.reason));
-                items.chain(refused).collect::<Vec<_>>().join("\n")
+    // Looking at all of it at once is faster than at its parts, and nearly all labels are ASCII.
+    if !message.is_ascii() {
+        for (what, text) in [("name", name), ("value", value)] {
+            if let Err(error) = std::str::from_utf8(text) {
+                let why = format!("a label's {what} is not UTF-8: {error}");
+                return Ok(Err(("labels", why)));
             }
         }
     }
-
-    #[test]
-    fn series_are_taken_and_refused_one_by_one() {
-        let many: Vec<(String, String)> = (0..200)
-            .map(|i| (format!("l{i:03}"), "x".to_owned()))
-            .collect();
-        let many: Vec<(&str, &str)> = many.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        let told = shown(&body(&[
-            (
-                &[("__name__", "up"), ("job", "api")],
-                &[(1_000, 1.0), (2_000, f64::NAN)],
-            ),
-            (
-                &[
-                    ("zone", "b"),
-                    ("Az", "1"),
-                    ("__name__", "my.metric"),
-                    ("empty", ""),
-                ],
-                &[(3_000, -0.5)],
-            ),
-            (&[("job", "api")], &[(1, 1.0), (2, 2.0)]),
-            (&[("__name__", "up"), ("a", "1"), ("a", "2")], &[(1, 1.0)]),
-            (&many, &[(1, 1.0)]),
-        ]));
-        expect_test::expect![[r#"
-            0 up{job="api"} 1000 1.0
-            1 up{job="api"} 2000 NaN
-            2 my.metric{Az="1",zone="b"} 3000 -0.5
-            3 labels: there is no `__name__`: which metric is it?
-            4 labels: there is no `__name__`: which metric is it?
-            5 labels: "a" is given twice
-            6 labels: 200 labels; the limit is 128"#]]
-        .assert_eq(&told);
-    }
-
-    #[test]
-    fn what_is_no_message_is_refused_as_a_whole() {
-        let bomb = snap::raw::Encoder::new()
-            .compress_vec(&vec![0; 2 << 20])
-            .unwrap();
-        let prose = snap::raw::Encoder::new().compress_vec(b"hello").unwrap();
-        let told: Vec<String> = [&b"hello"[..], &bomb, &prose, b""]
-            .iter()
-            .map(|b| shown(b))
-            .collect();
-        expect_test::expect![[r#"
-            the body is not snappy-compressed: snappy: corrupt input (expected valid offset but got offset 876; dst position: 0)
-            the body has 2097152 bytes once decompressed; the limit is 1048576: send it in parts
-            the body is no remote write message: failed to decode Protobuf message: unexpected end group tag
-            the body is not snappy-compressed: snappy: corrupt input (empty)"#]].assert_eq(&told.join("\n"));
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-        #[test]
-        fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            let _ = decode(&bytes, 1 << 20);
-            let packed = snap::raw::Encoder::new().compress_vec(&bytes).unwrap();
-            let _ = decode(&packed, 1 << 20);
-        }
-
-        #[test]
-        fn a_changed_body_is_read_or_refused(at in any::<prop::sample::Index>(), to in any::<u8>()) {
-            let whole = body(&[(&[("__name__", "up"), ("job", "api")], &[(1_000, 1.0), (2_000, 2.0)])]);
-            let mut message = snap::raw::Decoder::new().decompress_vec(&whole).unwrap();
-            let at = at.index(message.len());
-            message[at] = to;
-            let _ = decode(&snap::raw::Encoder::new().compress_vec(&message).unwrap(), 1 << 20);
-        }
-    }
+    Ok(Ok((name, value)))
 }
+
+fn sample(message: &[u8]) -> Result<(Timestamp, f64), Malformed> {
+    let (mut ts, mut value) = (0, 0.0);
+    let mut sample = Fields::new(message);
+    while let Some((number, wire)) = sample.next()? {
+        match (number, wire) {
+            (1, Wire::Fixed64) => value = sample.double()?,
+            (2, Wire::Varint) => ts = sample.varint()?,
+            _ => sample.skip(wire)?,
+        }
+    }
+    Ok((Timestamp::from_ms(ts), value))
+}
+
+#[cfg(test)]
+#[allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "the messages are named in the story above; a test may panic"
+)]
+pub(crate) mod sent;
+#[cfg(test)]
+mod tests;

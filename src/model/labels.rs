@@ -136,11 +136,11 @@ impl SeriesKey {
 }
 
 /// Appends one label to a key under construction; call it in order of the labels' names.
-pub fn push_label(key: &mut Vec<u8>, name: &str, value: &str) {
+pub fn push_label(key: &mut Vec<u8>, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
     key.push(0xff);
-    key.extend_from_slice(name.as_bytes());
+    key.extend_from_slice(name.as_ref());
     key.push(0xff);
-    key.extend_from_slice(value.as_bytes());
+    key.extend_from_slice(value.as_ref());
 }
 
 impl fmt::Display for SeriesKey {

@@ -193,7 +193,7 @@ fn refused(why: impl Into<String>) -> Verdict {
 }
 
 /// An error and its causes on one line, saying nothing twice.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -24,10 +24,12 @@ use tokio::sync::{broadcast, oneshot};
 
 use crate::engine::command::{Command, CommandError};
 use crate::engine::event::{Entry, Event};
+use crate::engine::intake::spellings::Spellings;
 use crate::engine::intake::{Admitted, Batch, Refusal};
 use crate::engine::limits::RECORD_BYTES_MAX;
 use crate::engine::own::Own;
 use crate::engine::{Effect, Engine, Input, View};
+use crate::ingest::metadata::Metadata;
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::Clock;
 use crate::shell::drive::follow::Follow;
@@ -104,10 +106,14 @@ pub struct Status {
     pub events_refused: Refusing,
     /// Places where the start found a log damaged.
     pub damaged_total: AtomicU64,
+    /// Samples that wait for the disk.
+    pub waiting_samples: AtomicUsize,
     /// Samples on the way to the engine.
     pub queued_samples: AtomicUsize,
     /// Deliveries that were accepted, and that were not.
     pub pages_total: [AtomicU64; 2],
+    /// Scrapes whose answer was taken, those whose was not, and those whose samples were not stored.
+    pub scrapes_total: [AtomicU64; 3],
     /// Active series.
     pub series_count: AtomicUsize,
 }
@@ -170,6 +176,10 @@ pub struct Handle {
     pub(super) events: Arc<PathBuf>,
     /// The last entry that is durable.
     pub(super) durable: Arc<AtomicU64>,
+    /// The door's spellings, for decoders.
+    pub spellings: Arc<Spellings>,
+    /// What senders said of their metrics.
+    pub metadata: Arc<Mutex<Metadata>>,
     /// The engine's clock.
     pub clock: Clock,
     /// Counters and conditions.
@@ -185,16 +195,30 @@ impl Handle {
         if self.status.queued_samples.load(Ordering::Relaxed) > sampler::QUEUED_SAMPLES_MAX {
             return Err(PushFailure::Busy);
         }
+        let (waiting, count) = (&self.status.waiting_samples, batch.items.len());
+        let before = waiting.fetch_add(count, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
-        self.sampler
-            .try_send(Submit {
-                batch,
-                reply: Some(reply),
-            })
-            .map_err(|_| PushFailure::Busy)?;
+        let submit = Submit {
+            batch,
+            reply: Some(reply),
+        };
+        // One batch may always wait, whatever its size.
+        let fits = before == 0 || before + count <= sampler::WAITING_SAMPLES_MAX;
+        if !fits || self.sampler.try_send(submit).is_err() {
+            waiting.fetch_sub(count, Ordering::Relaxed);
+            return Err(PushFailure::Busy);
+        }
         answer
             .await
             .unwrap_or_else(|_| Err(PushFailure::Unavailable("ops is stopping".to_owned())))
+    }
+
+    /// Takes down what a sender says of its metrics.
+    pub fn describe(&self, newer: Metadata) {
+        if !newer.is_empty() {
+            let mut known = self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
+            known.merge(newer);
+        }
     }
 
     /// Carries out a request; the answer comes when it is durable.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::engine::command::Command;
 use crate::engine::event::{Entry, Event, Run};
-use crate::engine::intake::{Admitted, Batch, Intake, Item};
+use crate::engine::intake::{Admitted, Batch, Intake};
 use crate::engine::pace::Pace;
 use crate::engine::policy::Policy;
 use crate::engine::series::{Sample, SeriesCopy};
@@ -249,20 +249,13 @@ impl World {
 
     fn push_feeds(&mut self) -> bool {
         let mut batch = Batch::default();
-        for (index, (key, feed)) in (0_u32..).zip(&mut self.feeds) {
+        for (key, feed) in &mut self.feeds {
             if feed.next > self.now || feed.next > feed.until {
                 continue;
             }
             feed.next = feed.next + feed.push.every;
-            let start = batch.keys.len() as u32;
-            batch.keys.extend_from_slice(key);
-            batch.items.push(Item {
-                index,
-                key: start..batch.keys.len() as u32,
-                ts: Some(self.now.shifted(feed.push.ahead_ms)),
-                value: feed.push.value,
-                id: None,
-            });
+            let ts = self.now.shifted(feed.push.ahead_ms);
+            batch.push(key, ts, feed.push.value);
         }
         self.feeds.retain(|_, f| f.next <= f.until);
         if batch.items.is_empty() {
@@ -443,7 +436,7 @@ impl World {
         for (at, record) in self.samples.iter().enumerate() {
             let mut new = Vec::new();
             for key in &record.new {
-                self.intake.number(key.bytes(), &mut new);
+                let _ = self.intake.number(key.bytes(), &mut new);
             }
             let unknown = |s: &&Sample| {
                 covers

@@ -7,6 +7,7 @@ mod exec;
 mod expr;
 mod faults;
 mod house;
+mod ingest;
 mod lab;
 mod promql;
 mod promqltest;

@@ -108,6 +108,19 @@ impl World {
     pub async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
         answer(self.ask(Method::POST, path).body(body)).await
     }
+    /// What a series holds, oldest first: (ms, bits of the value).
+    pub async fn samples(&self, key: &'static str) -> Vec<(i64, u64)> {
+        self.ticked().await;
+        let held = self.handle.ask(move |view| {
+            let found = view.series.iter().find(|(_, s)| s.key().to_string() == key);
+            found.map(|(_, s)| s.copy())
+        });
+        let Some(copy) = held.await.flatten() else {
+            return Vec::new();
+        };
+        let values = copy.values.iter().map(|v| v.to_bits());
+        copy.times.iter().copied().zip(values).collect()
+    }
     pub async fn ticked(&self) {
         let before = self.handle.status.ticks_total.load(Ordering::Relaxed);
         while self.handle.status.ticks_total.load(Ordering::Relaxed) < before + 2 {

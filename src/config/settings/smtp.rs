@@ -9,9 +9,8 @@
 
 use crate::config::codes;
 use crate::config::notify::check_address;
-use crate::config::report::Report;
+use crate::config::report::{Fields, Report};
 use crate::config::settings::Secrets;
-use crate::config::yaml::Node;
 use crate::model::secret::Secret;
 
 /// How mail leaves.
@@ -95,12 +94,13 @@ const LATER: &[&str] = &[
     "mattermost_webhook_url_file",
 ];
 
-/// Reads `global`.
-pub fn read(report: &mut Report<'_>, node: &Node, secrets: &Secrets<'_>, smtp: &mut SmtpSettings) {
-    let Some(mut fields) = report.fields(node, "`global`") else {
-        return;
-    };
-    fields.take("evaluation_interval");
+/// Reads what `global` says of mail.
+pub fn read(
+    report: &mut Report<'_>,
+    fields: &mut Fields<'_>,
+    secrets: &Secrets<'_>,
+    smtp: &mut SmtpSettings,
+) {
     if let Some(node) = fields.take("smtp_smarthost")
         && let Some(text) = secrets.text(report, node)
     {
@@ -145,7 +145,7 @@ pub fn read(report: &mut Report<'_>, node: &Node, secrets: &Secrets<'_>, smtp: &
         "smtp_auth_password_file",
         "smtp_auth_password_env",
     ];
-    smtp.auth_password = secrets.take_any(report, &mut fields, keys).map(|(s, _)| s);
+    smtp.auth_password = secrets.take_any(report, fields, keys).map(|(s, _)| s);
     let (host, port) = host_port(&smtp.smarthost).unwrap_or(("", 0));
     let loopback = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
     let required = fields
@@ -163,7 +163,6 @@ pub fn read(report: &mut Report<'_>, node: &Node, secrets: &Secrets<'_>, smtp: &
         SmtpTls::Starttls
     });
     fields.later(report, LATER);
-    fields.finish(report);
 }
 
 fn host_port(text: &str) -> Option<(&str, u16)> {

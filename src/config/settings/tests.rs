@@ -128,6 +128,7 @@ auth:
                     ],
                 },
             ],
+            scrapes: [],
             listen: Some(
                 "0.0.0.0:9900",
             ),

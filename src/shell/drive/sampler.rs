@@ -20,6 +20,8 @@ use crate::shell::store::{Log, Pos, StoreError};
 
 /// Samples between the disk and the engine; beyond it, senders are told to slow down.
 pub const QUEUED_SAMPLES_MAX: usize = 5_000_000;
+/// Samples that wait for the disk; beyond it, senders are told to slow down. A sample takes about 100 bytes there.
+pub const WAITING_SAMPLES_MAX: usize = 2_000_000;
 /// Batches that wait for the disk; beyond it, senders are told to slow down.
 pub const QUEUED_BATCHES_MAX: usize = 4_096;
 /// Samples of one group: what is admitted before the disk is asked.
@@ -151,7 +153,12 @@ impl Sampler {
             self.status.refused_total[why.place()].fetch_add(1, Ordering::Relaxed);
         }
         match submit.reply {
-            Some(reply) => waiting.push((reply, Pushed { accepted, refused })),
+            Some(reply) => {
+                self.status
+                    .waiting_samples
+                    .fetch_sub(submit.batch.items.len(), Ordering::Relaxed);
+                waiting.push((reply, Pushed { accepted, refused }));
+            }
             None => group.own.extend(group.samples.drain(from..)),
         }
     }

@@ -113,6 +113,8 @@ impl Start<'_> {
             entries: entries.clone(),
             events: Arc::new(events),
             durable: durable.clone(),
+            spellings: intake.spellings(),
+            metadata: Arc::default(),
             clock: clock.clone(),
             status: status.clone(),
         };
@@ -244,7 +246,7 @@ fn refile(
     for slice in slices {
         for copy in slice.series {
             let mut new = Vec::new();
-            let Some(number) = intake.number(copy.key.bytes(), &mut new) else {
+            let Ok(number) = intake.number(copy.key.bytes(), &mut new) else {
                 continue;
             };
             covers.resize(intake.series_count(), Pos::START);
@@ -305,7 +307,7 @@ fn refile_log(
         }
         let mut new = Vec::new();
         let decoded = decode(record.payload, record.segment_no, &mut keys, |key| {
-            intake.number(key, &mut new)
+            intake.number(key, &mut new).ok()
         });
         let Ok(batch) = decoded else {
             tracing::error!(pos = %record.pos, "Sample record not understood; passed over.");

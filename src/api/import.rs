@@ -1,0 +1,50 @@
+//! `POST /api/v1/import/prometheus`: text exposition and OpenMetrics, pushed.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use serde_json::json;
+
+use crate::api::body::{self, header_text};
+use crate::api::push::{not_pushed, store};
+use crate::api::reply::{problem, problem_with};
+use crate::api::{Site, push};
+use crate::config::settings::Scope;
+use crate::ingest::exposition::{ExpositionError, Format, batch};
+
+/// Takes samples; 204 when they are durable.
+pub async fn import(State(site): State<Site>, headers: HeaderMap, body: Body) -> Response {
+    take(&site, &headers, body)
+        .await
+        .unwrap_or_else(|refused| *refused)
+}
+
+async fn take(site: &Site, headers: &HeaderMap, body: Body) -> Result<Response, Box<Response>> {
+    site.allow(headers, Scope::Push)?;
+    let kind = header_text(headers, header::CONTENT_TYPE);
+    let Some(format) = Format::of_content_type(kind) else {
+        return Err(Box::new(problem(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "content-type",
+            "`Content-Type` is text/plain (text format 0.0.4) or application/openmetrics-text here",
+        )));
+    };
+    let bytes = body::plain(headers, body).await?;
+    let decoded = batch::decode(&bytes, format).map_err(|e| Box::new(not_decoded(&e)))?;
+    drop(bytes);
+    site.handle.describe(decoded.metadata);
+    let stored = store(site, decoded.batch, decoded.refused).await;
+    stored
+        .map(push::Stored::answer)
+        .map_err(|e| Box::new(not_pushed(&e, StatusCode::TOO_MANY_REQUESTS)))
+}
+
+fn not_decoded(error: &ExpositionError) -> Response {
+    problem_with(
+        StatusCode::BAD_REQUEST,
+        "not-decoded",
+        format!("{error}; nothing was taken"),
+        json!({"accepted": 0, "line": error.line, "column": error.column}),
+    )
+}

@@ -1,0 +1,266 @@
+//! Bodies written by another protobuf library than the one that reads them.
+
+use proptest::prelude::*;
+use prost::Message;
+
+use super::*;
+use crate::engine::intake::spellings::Spellings;
+use crate::engine::intake::{Admitted, Intake};
+use crate::engine::promql::source::STALE_BITS;
+use crate::ingest::remote_write::sent::{About, Request, body, packed, series};
+use crate::model::labels::SeriesKey;
+
+/// Decodes for a door that knows nothing.
+fn decode(body: &[u8], limit: usize) -> Result<Decoded, DecodeError> {
+    super::decode(body, limit, &Spellings::default().read())
+}
+
+/// The bytes of an item's key.
+fn key<'d>(decoded: &'d Decoded, item: &Item) -> &'d [u8] {
+    match &item.whose {
+        Whose::Key(key) => &decoded.batch.keys[key.start as usize..key.end as usize],
+        Whose::Number(_) => panic!("nothing is known"),
+    }
+}
+
+fn shown(body: &[u8]) -> String {
+    let decoded = match decode(body, 1 << 20) {
+        Err(error) => return error.to_string(),
+        Ok(decoded) => decoded,
+    };
+    let items = decoded.batch.items.iter().map(|i| {
+        let key = SeriesKey::from_canonical(key(&decoded, i));
+        format!("{} {key} {} {:?}", i.index, i.ts.unwrap().ms(), i.value)
+    });
+    let refused = decoded
+        .refused
+        .iter()
+        .map(|r| format!("{} {}: {}", r.index, r.field, r.reason));
+    items.chain(refused).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn series_are_taken_and_refused_one_by_one() {
+    let many: Vec<(String, String)> = (0..10_000)
+        .map(|i| (format!("l{i:05}"), "x".to_owned()))
+        .collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(n, v)| (&**n, &**v)).collect();
+    let mut latin = series(&[("__name__", "up"), ("a", "x")], &[(1, 1.0)]);
+    latin.labels[1].value = vec![0xe9];
+    let mut mixed = series(&[("__name__", "up")], &[(7_000, 1.0)]);
+    mixed.exemplars = vec![mixed.samples[0]];
+    mixed.histograms = vec![mixed.samples[0]; 2];
+    let told = shown(&body(vec![
+        series(
+            &[("__name__", "up"), ("job", "api")],
+            &[(1_000, 1.0), (2_000, f64::NEG_INFINITY)],
+        ),
+        series(
+            &[
+                ("zone", "b"),
+                ("Az", "ü"),
+                ("__name__", "my.metric/s"),
+                ("empty", ""),
+            ],
+            &[(3_000, -0.5)],
+        ),
+        series(&[("job", "api")], &[(1, 1.0), (2, 2.0)]),
+        series(&[("__name__", ""), ("a", "1")], &[(1, 1.0)]),
+        series(&[("__name__", "up"), ("__name__", "down")], &[(1, 1.0)]),
+        series(&[("__name__", "up"), ("a", "1"), ("a", "2")], &[(1, 1.0)]),
+        series(&[("__name__", "up"), ("", "2")], &[(1, 1.0)]),
+        series(&many, &[(1, 1.0)]),
+        latin,
+        mixed,
+        series(&[("__name__", "up")], &[]),
+        series(&[("__name__", "end")], &[(9_000, 9.0)]),
+    ]));
+    expect_test::expect![[r#"
+        0 up{job="api"} 1000 1.0
+        1 up{job="api"} 2000 -inf
+        2 my.metric/s{Az="ü",zone="b"} 3000 -0.5
+        11 up 7000 1.0
+        14 end 9000 9.0
+        3 labels: this series has no metric's name
+        4 labels: this series has no metric's name
+        5 labels: this series has no metric's name
+        6 labels: "__name__" is given twice
+        7 labels: "a" is given twice
+        8 labels: the label with the value "2" has no name
+        9 labels: 10000 labels; the limit is 128
+        10 labels: a label's value is not UTF-8: incomplete utf-8 byte sequence from index 0
+        12 histograms: native histograms are not kept: send classic ones beside them (`always_scrape_classic_histograms`), or turn `send_native_histograms` off
+        13 histograms: native histograms are not kept: send classic ones beside them (`always_scrape_classic_histograms`), or turn `send_native_histograms` off"#]]
+    .assert_eq(&told);
+}
+
+#[test]
+fn every_bit_of_a_value_is_kept() {
+    let strange = [STALE_BITS, 0x7ff8_0000_0000_0001, 0xfff8_dead_beef_0000, 1];
+    let samples: Vec<(i64, f64)> = (1..).zip(strange.map(f64::from_bits)).collect();
+    let decoded = decode(
+        &body(vec![series(&[("__name__", "up")], &samples)]),
+        1 << 20,
+    )
+    .unwrap();
+    let back: Vec<u64> = decoded
+        .batch
+        .items
+        .iter()
+        .map(|i| i.value.to_bits())
+        .collect();
+    assert_eq!(back, strange);
+    assert!(decoded.batch.exact && decoded.batch.id.is_some());
+}
+
+#[test]
+fn what_a_sender_says_of_its_metrics_is_taken_down() {
+    let about = About {
+        kind: 5,
+        metric: "latency".to_owned(),
+        help: "How long.".to_owned(),
+        unit: "seconds".to_owned(),
+    };
+    let nameless = About {
+        metric: String::new(),
+        ..about.clone()
+    };
+    let request = Request {
+        timeseries: Vec::new(),
+        metadata: vec![about, nameless],
+    };
+    let decoded = decode(&packed(&request.encode_to_vec()), 1 << 20).unwrap();
+    let known: Vec<_> = decoded.metadata.iter().collect();
+    assert_eq!(known.len(), 1);
+    assert_eq!((known[0].0, known[0].1.kind), ("latency", Kind::Summary));
+    assert_eq!(
+        (&*known[0].1.help, &*known[0].1.unit),
+        ("How long.", "seconds")
+    );
+}
+
+#[test]
+fn what_is_no_message_is_refused_as_a_whole() {
+    let whole = body(vec![series(&[("__name__", "up")], &[(1, 1.0)])]);
+    let message = snap::raw::Decoder::new().decompress_vec(&whole).unwrap();
+    let told: Vec<String> = [
+        b"hello".to_vec(),
+        packed(&vec![0; 2 << 20]),
+        packed(b"hello"),
+        whole[..whole.len() - 3].to_vec(),
+        packed(&message[..message.len() - 3]),
+        // It says of itself that it has 4 GiB.
+        vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0],
+        vec![0xff; 12],
+        Vec::new(),
+    ]
+    .iter()
+    .map(|b| shown(b))
+    .collect();
+    expect_test::expect![[r#"
+        the body is not snappy, its block format: snappy: corrupt input (expected valid offset but got offset 876; dst position: 0)
+        the body has 2097152 bytes once it is decompressed; the limit is 1048576: send it in parts
+        the body is no `prometheus.WriteRequest`: it has a group, which no such message has
+        the body is not snappy, its block format: snappy: corrupt input (expected literal read of length 31; remaining src: 28; remaining dst: 31)
+        the body is no `prometheus.WriteRequest`: it ends within a field
+        the body has 4294967295 bytes once it is decompressed; the limit is 1048576: send it in parts
+        the body is not snappy, its block format: snappy: corrupt input (invalid header)
+        the body is not snappy, its block format: snappy: corrupt input (empty)"#]].assert_eq(&told.join("\n"));
+    assert_eq!(shown(&packed(b"")), "");
+}
+
+#[test]
+fn labels_that_the_door_knows_as_they_are_spelt_are_not_read_again() {
+    let mut door = Intake::default();
+    let spellings = door.spellings();
+    let mut send = |body: Vec<u8>| {
+        let decoded = super::decode(&body, 1 << 20, &spellings.read()).unwrap();
+        let mut into = Admitted::default();
+        let now = Timestamp::from_ms(1_000);
+        let refused = door.admit(now, 0, &decoded.batch, &mut into);
+        assert_eq!((refused.len(), decoded.refused.len()), (0, 0));
+        let known = decoded.batch.items.iter();
+        let known: Vec<bool> = known.map(|i| matches!(i.whose, Whose::Number(_))).collect();
+        let series: Vec<u32> = into.samples.iter().map(|s| s.series).collect();
+        (known, series)
+    };
+    let up = |ts: i64| series(&[("__name__", "up"), ("job", "a")], &[(ts, 1.0)]);
+    let turned = |ts: i64| series(&[("job", "a"), ("__name__", "up")], &[(ts, 1.0)]);
+    let down = |ts: i64| series(&[("__name__", "down")], &[(ts, 1.0), (ts + 1, 1.0)]);
+    assert_eq!(
+        send(body(vec![up(1), down(1)])),
+        (vec![false; 3], vec![0, 1, 1])
+    );
+    assert_eq!(
+        send(body(vec![down(3), turned(3), up(4)])),
+        (vec![true, true, false, true], vec![1, 1, 0, 0])
+    );
+    assert_eq!(send(body(vec![turned(5)])), (vec![true], vec![0]));
+    // A label behind a sample: the bytes before it are those of another series.
+    let mut scattered = packed(&up(6).encode_to_vec());
+    let message = snap::raw::Decoder::new()
+        .decompress_vec(&scattered)
+        .unwrap();
+    let more = series(&[("x", "y")], &[]).encode_to_vec();
+    let whole = [message, more].concat();
+    let length = u8::try_from(whole.len()).unwrap();
+    scattered = packed(&[&[0x0a, length], whole.as_slice()].concat());
+    assert_eq!(send(scattered.clone()), (vec![false], vec![2]));
+    assert_eq!(
+        send([scattered].concat()),
+        (vec![false], vec![]),
+        "a repetition"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
+
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = decode(&bytes, 1 << 20);
+        let _ = decode(&packed(&bytes), 1 << 20);
+    }
+
+    #[test]
+    fn a_changed_body_is_read_or_refused(
+        at in any::<prop::sample::Index>(), to in any::<u8>(), inside in any::<bool>(),
+    ) {
+        let mut whole = body(vec![series(&[("__name__", "up"), ("job", "api")], &[(1_000, 1.0), (2_000, 2.0)])]);
+        if inside {
+            let mut message = snap::raw::Decoder::new().decompress_vec(&whole).unwrap();
+            let at = at.index(message.len());
+            message[at] = to;
+            whole = packed(&message);
+        } else {
+            let at = at.index(whole.len());
+            whole[at] = to;
+        }
+        let _ = decode(&whole, 1 << 20);
+    }
+
+    #[test]
+    fn what_another_library_writes_is_read(
+        all in prop::collection::vec((
+            prop::collection::btree_map("[a-zé]{1,5}", "[a-z0-9ü]{1,5}", 0..6),
+            prop::collection::vec((any::<i64>(), any::<u64>()), 0..4),
+        ), 0..5),
+    ) {
+        let mut wanted = Vec::new();
+        let sent = all.iter().map(|(labels, samples)| {
+            let mut pairs: Vec<(&str, &str)> = labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            let mut key = Vec::new();
+            put_key(b"m", &mut pairs.clone(), &mut key).unwrap();
+            pairs.push(("__name__", "m"));
+            let samples: Vec<(i64, f64)> = samples.iter().map(|(t, v)| (*t, f64::from_bits(*v))).collect();
+            wanted.extend(samples.iter().map(|(t, v)| (key.clone(), *t, v.to_bits())));
+            series(&pairs, &samples)
+        });
+        let decoded = decode(&body(sent.collect()), 1 << 20).unwrap();
+        let got: Vec<_> = decoded.batch.items.iter().map(|i| {
+            (key(&decoded, i).to_vec(), i.ts.unwrap().ms(), i.value.to_bits())
+        }).collect();
+        prop_assert_eq!(got, wanted);
+        prop_assert_eq!(decoded.refused, vec![]);
+    }
+}

@@ -1,0 +1,159 @@
+//! One target: wait for its slot, ask, hand over, and again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use tokio::sync::watch;
+use xxhash_rust::xxh64::xxh64;
+
+use crate::config::scrape::Target;
+use crate::engine::intake::Batch;
+use crate::ingest::scrape::{Answer, Memory};
+use crate::model::labels::Labels;
+use crate::model::time::{Duration, Timestamp};
+use crate::shell::drive::Handle;
+use crate::shell::scrape::Plan;
+
+/// Asks until the plan's sender is gone; then says that the target's series have ended.
+pub(super) async fn ask_in_turn(handle: Handle, mut plan: watch::Receiver<Arc<Plan>>) {
+    let mut memory = Memory::default();
+    let mut healthy = None;
+    let mut labels = Labels::new();
+    loop {
+        let now = plan.borrow_and_update().clone();
+        let slot = next_slot(&now.target, handle.clock.now());
+        let wait = slot.since(handle.clock.now());
+        tokio::select! {
+            () = tokio::time::sleep(wait.std()) => {}
+            changed = plan.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => break,
+            },
+        }
+        labels = now.target.labels.clone();
+        let error = ask(&handle, &now, slot, &mut memory).await;
+        let (job, url) = (&now.job.scrape.job, &now.target.url);
+        match (&error, healthy) {
+            (Some(error), None | Some(true)) => {
+                tracing::warn!(%job, %url, %error, "Target does not answer as it should.");
+            }
+            (None, Some(false)) => tracing::info!(%job, %url, "Target answers again."),
+            (Some(_), Some(false)) | (None, None | Some(true)) => {}
+        }
+        healthy = Some(error.is_none());
+    }
+    let batch = memory.end(by_senders(&handle, handle.clock.now()), &labels);
+    push(&handle, batch).await;
+}
+
+/// One round; why the answer was not taken.
+async fn ask(handle: &Handle, plan: &Plan, slot: Timestamp, memory: &mut Memory) -> Option<String> {
+    let (target, terms) = (&plan.target, &plan.job.scrape.samples);
+    let at = time_of(slot, handle.clock.now(), target.interval);
+    let begun = Instant::now();
+    let fetched = match &plan.refused {
+        Some(why) => Err(why.clone()),
+        None => {
+            let limit = terms.limits.body_bytes;
+            let client = &plan.job.client;
+            client.fetch(&target.url, target.timeout, limit).await
+        }
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    let answer = match &fetched {
+        Ok((body, format)) => Ok(Answer {
+            body,
+            format: *format,
+        }),
+        Err(why) => Err(why.clone()),
+    };
+    let round = memory.round(
+        by_senders(handle, at),
+        answer,
+        seconds,
+        &target.labels,
+        terms,
+    );
+    drop(fetched);
+    handle.describe(round.metadata);
+    let [fine, failed, _] = &handle.status.scrapes_total;
+    let counted = if round.error.is_none() { fine } else { failed };
+    counted.fetch_add(1, Ordering::Relaxed);
+    push(handle, round.batch).await;
+    round.error
+}
+
+async fn push(handle: &Handle, batch: Batch) {
+    if batch.items.is_empty() {
+        return;
+    }
+    // What the door refuses is counted there.
+    if let Err(error) = handle.push(batch).await {
+        let [.., lost] = &handle.status.scrapes_total;
+        if lost.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(%error, "Scraped samples not stored.");
+        }
+    }
+}
+
+/// The engine's time as the clock shows it by which targets measure: the door takes the difference off again.
+fn by_senders(handle: &Handle, at: Timestamp) -> Timestamp {
+    at.shifted(handle.clock.ahead_ms())
+}
+
+/// The next time at which a target is asked. Each has a place of its own in the interval, always the same, so that not
+/// all are asked at once and samples are evenly apart.
+fn next_slot(target: &Target, now: Timestamp) -> Timestamp {
+    let interval = i64::try_from(target.interval.ms())
+        .unwrap_or(i64::MAX)
+        .max(1);
+    let place = xxh64(format!("{}{}", target.url, target.labels).as_bytes(), 0);
+    let place = i64::try_from(place % interval.unsigned_abs()).unwrap_or(0);
+    let since = (now.ms() - place).rem_euclid(interval);
+    now.shifted(interval - since)
+}
+
+/// The time of a round's samples: its slot, unless it is noticeably late.
+fn time_of(slot: Timestamp, now: Timestamp, interval: Duration) -> Timestamp {
+    if now.since(slot).ms() * 100 <= interval.ms() {
+        slot
+    } else {
+        now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_an_interval_apart_and_targets_are_not_asked_at_once() {
+        let target = |host: &str| Target {
+            labels: Labels::new().with("instance", host),
+            url: format!("http://{host}/metrics"),
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(5),
+        };
+        let now = Timestamp::from_ms(1_700_000_001_234);
+        let first = next_slot(&target("a:1"), now);
+        assert!(first > now && first.since(now) <= Duration::from_secs(10));
+        assert_eq!(
+            next_slot(&target("a:1"), first),
+            first + Duration::from_secs(10)
+        );
+        assert_eq!(next_slot(&target("a:1"), first.shifted(-1)), first);
+        let places: std::collections::BTreeSet<i64> = (0..50)
+            .map(|i| next_slot(&target(&format!("h{i}:9100")), now).ms() % 10_000)
+            .collect();
+        assert!(places.len() > 45, "{places:?}");
+        assert_eq!(
+            time_of(first, first.shifted(90), Duration::from_secs(10)),
+            first
+        );
+        assert_ne!(
+            time_of(first, first.shifted(200), Duration::from_secs(10)),
+            first
+        );
+    }
+}
