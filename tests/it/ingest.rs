@@ -25,7 +25,7 @@ use sent::{body, series};
     reason = "shared with the tests inside, which use more of it"
 )]
 #[path = "../../src/ingest/remote_write/sent.rs"]
-mod sent;
+pub(crate) mod sent;
 
 const SOON: Duration = Duration::from_secs(20);
 
