@@ -65,6 +65,8 @@ pub struct Shared {
     silencing: tokio::sync::Mutex<()>,
     /// Places for PromQL queries.
     queries: prom::Places,
+    /// Room for bodies of samples.
+    bodies: body::Room,
 }
 
 impl Deref for Shared {
@@ -83,6 +85,7 @@ pub fn router(api: Api) -> Router {
         api,
         silencing: tokio::sync::Mutex::new(()),
         queries: prom::Places::default(),
+        bodies: body::Room::default(),
     });
     Router::new()
         .route("/metric", post(push::metric))

@@ -30,14 +30,14 @@ async fn take(site: &Site, headers: &HeaderMap, body: Body) -> Result<Response, 
             "`Content-Type` is text/plain (text format 0.0.4) or application/openmetrics-text here",
         )));
     };
-    let bytes = body::plain(headers, body).await?;
-    let decoded = batch::decode(&bytes, format).map_err(|e| Box::new(not_decoded(&e)))?;
-    drop(bytes);
+    let sent = body::plain(site, headers, body).await?;
+    let decoded = batch::decode(&sent.bytes, format).map_err(|e| Box::new(not_decoded(&e)))?;
+    drop(sent);
     site.handle.describe(decoded.metadata);
     let stored = store(site, decoded.batch, decoded.refused).await;
     stored
         .map(push::Stored::answer)
-        .map_err(|e| Box::new(not_pushed(&e, StatusCode::TOO_MANY_REQUESTS)))
+        .map_err(|e| Box::new(not_pushed(&e, headers)))
 }
 
 fn not_decoded(error: &ExpositionError) -> Response {

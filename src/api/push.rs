@@ -29,13 +29,13 @@ pub async fn metric(State(site): State<Site>, headers: HeaderMap, body: Body) ->
 
 async fn take(site: &Site, headers: &HeaderMap, body: Body) -> Result<Response, Box<Response>> {
     site.allow(headers, Scope::Push)?;
-    let bytes = body::plain(headers, body).await?;
-    let (batch, refused) = decode(&bytes).map_err(|e| Box::new(not_decoded(&e)))?;
-    drop(bytes);
+    let sent = body::plain(site, headers, body).await?;
+    let (batch, refused) = decode(&sent.bytes).map_err(|e| Box::new(not_decoded(&e)))?;
+    drop(sent);
     let stored = store(site, batch, refused).await;
     stored
         .map(Stored::answer)
-        .map_err(|e| Box::new(not_pushed(&e, StatusCode::TOO_MANY_REQUESTS)))
+        .map_err(|e| Box::new(not_pushed(&e, headers)))
 }
 
 /// What became of a request's samples.
@@ -92,10 +92,14 @@ fn not_decoded(error: &crate::ingest::json::DecodeError) -> Response {
     )
 }
 
-/// Nothing was taken: try again later. `busy` is the status where too much is under way.
-pub fn not_pushed(failure: &PushFailure, busy: StatusCode) -> Response {
+/// Nothing was taken: try again later. Where too much is under way that is 429; but on 429 Prometheus drops what it sent,
+/// unless `retry_on_http_429` is set, so it is told 503, on which it always tries again.
+pub fn not_pushed(failure: &PushFailure, headers: &HeaderMap) -> Response {
+    let prometheus = body::header_text(headers, header::USER_AGENT)
+        .is_some_and(|agent| agent.starts_with("Prometheus/"));
     let (status, code, wait) = match failure {
-        PushFailure::Busy => (busy, "busy", "1"),
+        PushFailure::Busy if prometheus => (StatusCode::SERVICE_UNAVAILABLE, "busy", "1"),
+        PushFailure::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy", "1"),
         PushFailure::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "5"),
     };
     with_header(

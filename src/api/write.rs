@@ -1,9 +1,8 @@
 //! `POST /api/v1/write`: Prometheus remote write 1.0.
 //!
 //! What a sender does with the answer decides about its samples: 2xx, they are ours; 400, it drops them, as sending them
-//! again would not help (those beside the refused ones are ours all the same); 5xx, it sends them again. On 429
-//! Prometheus drops them too, unless `retry_on_http_429` is set; so Prometheus itself is told 503 where others are told
-//! 429. Source: the remote write specification 1.0 and Prometheus's own client.
+//! again would not help (those beside the refused ones are ours all the same); 5xx, it sends them again.
+//! [`not_pushed`] says which of these means *wait*. Source: the remote write specification 1.0 and Prometheus's own client.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -31,23 +30,19 @@ pub async fn write(State(site): State<Site>, headers: HeaderMap, body: Body) -> 
 async fn take(site: &Site, headers: &HeaderMap, body: Body) -> Result<Response, Box<Response>> {
     site.allow(headers, Scope::Push)?;
     check_kind(headers)?;
-    let bytes = body::whole(headers, body).await?;
-    let decoded = decode(&bytes, INFLATED_BYTES_MAX, &site.handle.spellings.read())
-        .map_err(|e| Box::new(not_decoded(&e)))?;
-    drop(bytes);
+    let sent = body::whole(site, headers, body).await?;
+    let decoded = decode(
+        &sent.bytes,
+        INFLATED_BYTES_MAX,
+        &site.handle.spellings.read(),
+    )
+    .map_err(|e| Box::new(not_decoded(&e)))?;
+    drop(sent);
     site.handle.describe(decoded.metadata);
     let stored = store(site, decoded.batch, decoded.refused).await;
-    let stored = stored.map_err(|e| Box::new(not_pushed(&e, busy(headers))))?;
+    let stored = stored.map_err(|e| Box::new(not_pushed(&e, headers)))?;
     let accepted = stored.accepted;
     Ok(counted(stored, accepted))
-}
-
-/// The status for a sender that is to wait.
-fn busy(headers: &HeaderMap) -> StatusCode {
-    match header_text(headers, header::USER_AGENT) {
-        Some(agent) if agent.starts_with("Prometheus/") => StatusCode::SERVICE_UNAVAILABLE,
-        Some(_) | None => StatusCode::TOO_MANY_REQUESTS,
-    }
 }
 
 /// The answer, with how much was written: Prometheus 3 takes a 2xx without these for a failure where it sends 2.0.

@@ -16,7 +16,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Lab {
     pub dir: PathBuf,
     pub client: reqwest::Client,
-    port: u16,
+    pub port: u16,
     child: Option<Child>,
 }
 
