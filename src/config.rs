@@ -2,7 +2,7 @@
 //!
 //! No file is opened here; the caller brings the text, and functions that answer for the outside (secrets, files).
 //! [`yaml`] turns text into nodes that know their place, [`report`] reads values from nodes and collects problems,
-//! [`rules`] and [`settings`] say what each file may hold, [`references`] checks what one file says of another, and
+//! [`rules`], [`ruletest`] and [`settings`] say what each file may hold, [`references`] checks what one file says of another, and
 //! [`lint`] finds what loads and is probably not meant.
 
 pub mod codes;
@@ -16,6 +16,7 @@ pub mod receivers;
 pub mod references;
 pub mod report;
 pub mod rules;
+pub mod ruletest;
 pub mod settings;
 pub mod yaml;
 
@@ -23,7 +24,8 @@ pub use lint::Lint;
 pub use notify::{Notify, parse_notify};
 pub use receivers::{Receiver, Way};
 pub use references::check_references;
-pub use rules::{FileRules, read_rules, read_rules_every};
+pub use rules::{FileRules, Reading, read_rules, read_rules_as, read_rules_every};
+pub use ruletest::{RuleTests, read_tests};
 pub use settings::{
     Durability, Scope, SecretRef, Settings, SmtpSettings, SmtpTls, Token, read_settings,
 };

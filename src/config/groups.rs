@@ -83,7 +83,7 @@ fn items(node: Option<&Node>) -> impl Iterator<Item = &Node> {
 }
 
 /// A list item that nobody wrote: Prometheus leaves it out.
-fn is_nothing(node: &Node) -> bool {
+pub(in crate::config) fn is_nothing(node: &Node) -> bool {
     matches!(node.kind, Kind::Null)
 }
 
@@ -252,28 +252,50 @@ fn whole_number(report: &mut Report<'_>, node: &Node) -> Option<i64> {
 }
 
 fn parse_whole(text: &str) -> Option<i64> {
-    let text = text.replace('_', "");
+    if let Some(number) = parse_integer(text) {
+        return Some(number);
+    }
+    let number = parse_float(text)?;
+    (number.abs() < i64::MAX as f64).then_some(number as i64)
+}
+
+/// A number without a point, in each of YAML's bases.
+fn parse_integer(text: &str) -> Option<i64> {
+    let text = text.replace('_', "").to_ascii_lowercase();
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => ("-", digits),
         None => ("", text.strip_prefix('+').unwrap_or(&text)),
     };
-    let lower = digits.to_ascii_lowercase();
     let based = [("0x", 16), ("0o", 8), ("0b", 2), ("0", 8), ("", 10)];
     let (rest, base) = based
         .iter()
-        .find_map(|(head, base)| Some((lower.strip_prefix(head)?, *base)))
+        .find_map(|(head, base)| Some((digits.strip_prefix(head)?, *base)))
         .filter(|(rest, _)| !rest.is_empty())
-        .unwrap_or((&lower, 10));
-    let signed = rest.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if let Some(number) = i64::from_str_radix(&format!("{sign}{rest}"), base)
+        .unwrap_or((digits, 10));
+    let unsigned = rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+    i64::from_str_radix(&format!("{sign}{rest}"), base)
         .ok()
-        .filter(|_| signed)
-    {
-        return Some(number);
+        .filter(|_| unsigned)
+}
+
+fn parse_float(text: &str) -> Option<f64> {
+    let text = text.replace('_', "").to_ascii_lowercase();
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(&text);
+    let is_number = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    text.parse().ok().filter(|_| is_number)
+}
+
+/// A number in every spelling that Prometheus's YAML has.
+pub(in crate::config) fn parse_number(text: &str) -> Option<f64> {
+    match text.trim_start_matches(['+', '-']) {
+        ".inf" | ".Inf" | ".INF" if text.starts_with('-') => Some(f64::NEG_INFINITY),
+        ".inf" | ".Inf" | ".INF" => Some(f64::INFINITY),
+        ".nan" | ".NaN" | ".NAN" => Some(f64::NAN),
+        _ => match parse_integer(text) {
+            Some(number) => Some(number as f64),
+            None => parse_float(text),
+        },
     }
-    let float = lower.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    let number: f64 = format!("{sign}{lower}").parse().ok().filter(|_| float)?;
-    (number.abs() < i64::MAX as f64).then_some(number as i64)
 }
 
 /// A text without a character: Prometheus takes it for nothing.
