@@ -151,7 +151,7 @@ fn group(
 struct Scope<'a> {
     file: &'a str,
     group: &'a str,
-    shared: &'a Labels,
+    shared: &'a BTreeMap<String, String>,
 }
 
 fn rule(
@@ -198,10 +198,9 @@ fn rule(
     }
     let own = f.take("labels");
     let mut labels = scope.shared.clone();
-    let static_ = own
-        .map(|n| names_and_values(report, n, true))
-        .unwrap_or_default();
-    static_.iter().for_each(|(n, v)| labels.set(n, v));
+    let own_labels = own.map(|n| names_and_values(report, n, true));
+    labels.extend(own_labels.into_iter().flatten());
+    let labels = Static::from(labels);
     let made = if let Some(node) = record {
         recording(report, f, node, written, labels)
     } else {
@@ -212,7 +211,7 @@ fn rule(
         let annotations = annotations
             .map(|n| names_and_values(report, n, false))
             .unwrap_or_default();
-        let id = RuleId::new(&format!("{}/{}", scope.file, scope.group), name, &labels);
+        let id = RuleId::new(&format!("{}/{}", scope.file, scope.group), name, &labels.set);
         let shell = Shell {
             id,
             name: name.to_owned(),
@@ -308,7 +307,7 @@ fn recording(
     fields: &mut Fields<'_>,
     node: &Node,
     expr: Option<Written>,
-    labels: Labels,
+    labels: Static,
 ) -> Option<GroupRule> {
     let name = report.text(node)?;
     if name.contains(['{', '}']) {
@@ -333,7 +332,8 @@ fn recording(
     Some(GroupRule::Record(Arc::new(Recording {
         name: name.to_owned(),
         expr: expr?,
-        labels,
+        labels: labels.set,
+        clears: labels.clears,
     })))
 }
 
@@ -342,8 +342,24 @@ struct Shell {
     id: RuleId,
     name: String,
     file: String,
-    labels: Labels,
-    annotations: Labels,
+    labels: Static,
+    annotations: BTreeMap<String, String>,
+}
+
+/// A rule's labels: those with a value are set, those without are taken away.
+struct Static {
+    set: Labels,
+    clears: BTreeSet<String>,
+}
+
+impl From<BTreeMap<String, String>> for Static {
+    fn from(all: BTreeMap<String, String>) -> Self {
+        let (empty, set): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, v)| v.is_empty());
+        Self {
+            set: set.into_iter().collect(),
+            clears: empty.into_iter().map(|(n, _)| n).collect(),
+        }
+    }
 }
 
 fn alerting(
@@ -368,7 +384,8 @@ fn alerting(
         for_: for_.unwrap_or_default(),
         keep_firing_for: keep.unwrap_or_default(),
         missing,
-        labels: shell.labels,
+        labels: shell.labels.set,
+        clears: shell.labels.clears,
         annotations: shell.annotations,
         runbook,
         notify,
@@ -415,12 +432,13 @@ pub(in crate::config) fn single(
     let annotations = f
         .take("annotations")
         .map(|n| report.labels(n, codes::LABEL))
-        .unwrap_or_default();
+        .unwrap_or_default()
+        .into_map();
     let shell = Shell {
         id: RuleId::new(file, &name, &labels),
         name: name.clone(),
         file: file.to_owned(),
-        labels,
+        labels: Static::from(labels.into_map()),
         annotations,
     };
     let rule = alerting(report, f, shell, expr);
@@ -458,8 +476,12 @@ fn promql(report: &mut Report<'_>, node: &Node) -> Option<Written> {
 }
 
 /// Labels or annotations as Prometheus takes them: any name but an empty one, no value is an empty one.
-fn names_and_values(report: &mut Report<'_>, node: &Node, labels: bool) -> Labels {
-    let mut all = Labels::new();
+fn names_and_values(
+    report: &mut Report<'_>,
+    node: &Node,
+    labels: bool,
+) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
     let Kind::Map(entries) = &node.kind else {
         report.shape(node, "names and values");
         return all;
@@ -471,10 +493,12 @@ fn names_and_values(report: &mut Report<'_>, node: &Node, labels: bool) -> Label
             report.error(codes::LABEL, &key.span, message, "");
         }
         match &value.kind {
-            Kind::Null => all.set(&key.text, ""),
+            Kind::Null => {
+                all.insert(key.text.clone(), String::new());
+            }
             _ => {
                 if let Some(text) = report.text(value) {
-                    all.set(&key.text, text);
+                    all.insert(key.text.clone(), text.to_owned());
                 }
             }
         }

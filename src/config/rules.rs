@@ -287,7 +287,8 @@ fn read_rule(
     let annotations = f
         .take("annotations")
         .map(|n| report.labels(n, codes::LABEL))
-        .unwrap_or_default();
+        .unwrap_or_default()
+        .into_map();
     let runbook = runbook(report, f);
     let notify = notify(report, f);
     let heal = heal::read(report, f, &name);
@@ -309,6 +310,7 @@ fn read_rule(
         keep_firing_for,
         missing,
         labels,
+        clears: BTreeSet::new(),
         annotations,
         runbook,
         notify,

@@ -212,7 +212,7 @@ impl Engine {
         let annotations = rule
             .annotations
             .iter()
-            .map(|(n, t)| (n, template::expand(t, labels, value, self.now)))
+            .map(|(n, t)| (n.as_str(), template::expand(t, labels, value, self.now)))
             .collect();
         self.emit(Event::AlertFired {
             key,

@@ -437,7 +437,7 @@ impl Engine {
 
     /// Two alerts with the same labels cannot be told apart; then nothing of the evaluation counts.
     fn check_twice(&self, rule: &Rule, found: &Elements) -> Result<(), String> {
-        if rule.labels.is_empty() || found.len() < 2 {
+        if rule.labels.is_empty() && rule.clears.is_empty() || found.len() < 2 {
             return Ok(());
         }
         let mut seen = BTreeSet::new();

@@ -89,6 +89,7 @@ impl<V> Recorded<V> {
     /// Takes one element: it gets the rule's name and labels.
     pub fn add(&mut self, rule: &Recording, labels: &Labels, value: V) {
         let mut labels = nameless(labels);
+        rule.clears.iter().for_each(|n| labels.set(n, ""));
         rule.labels.iter().for_each(|(n, v)| labels.set(n, v));
         let key = SeriesKey::new(&rule.name, &labels);
         self.twice |= self.series.insert(key, value).is_some();
@@ -124,6 +125,7 @@ pub fn alert_labels_by(
     mut expand: impl FnMut(&str) -> String,
 ) -> Labels {
     let mut labels = nameless(about);
+    rule.clears.iter().for_each(|n| labels.set(n, ""));
     for (name, text) in rule.labels.iter() {
         labels.set(name, expand(text));
     }

@@ -156,20 +156,17 @@ impl Rules {
                 }
                 let firing = state.alerts.iter().filter(|(_, a)| a.is_firing());
                 all.extend(firing.map(|(labels, alert)| ExpectedAlert {
-                    labels: owned(labels.iter()),
-                    annotations: owned(rule.annotations.iter())
-                        .into_iter()
-                        .map(|(name, text)| (name, alert.expand(&text, outside)))
+                    labels: labels.clone().into_map(),
+                    annotations: rule
+                        .annotations
+                        .iter()
+                        .map(|(name, text)| (name.clone(), alert.expand(text, outside)))
                         .collect(),
                 }));
             }
         }
         all
     }
-}
-
-fn owned<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
-    pairs.map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
 }
 
 /// One evaluation of a group.
