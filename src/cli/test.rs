@@ -100,7 +100,11 @@ pub fn run(args: &Args) -> ExitCode {
         suites.push(suite);
     }
     print(&summary(&suites));
-    if !args.run.is_empty() && suites.iter().all(|s| s.cases.is_empty() && s.error.is_none()) {
+    if !args.run.is_empty()
+        && suites
+            .iter()
+            .all(|s| s.cases.is_empty() && s.error.is_none())
+    {
         let _ = failed("no test has a name that `--run` matches, so nothing was tested");
     }
     let mut all_well = suites.iter().all(Suite::passed);

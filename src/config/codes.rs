@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn the_manual_begins_with_this_table() {
         let mut page = String::from(
-            "# Problems\n\nEverything `ops check` can say; `ops explain CODE` shows a section of this page. A code keeps its meaning for\never.\n\n| code | means |\n|---|---|\n",
+            "# Problems\n\nEverything `ops check` and `ops test` can say; `ops explain CODE` shows a section of this page. A code keeps its meaning for\never.\n\n| code | means |\n|---|---|\n",
         );
         for (code, means) in ALL {
             let _ = writeln!(page, "| `{code}` | {means} |");

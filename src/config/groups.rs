@@ -211,7 +211,11 @@ fn rule(
         let annotations = annotations
             .map(|n| names_and_values(report, n, false))
             .unwrap_or_default();
-        let id = RuleId::new(&format!("{}/{}", scope.file, scope.group), name, &labels.set);
+        let id = RuleId::new(
+            &format!("{}/{}", scope.file, scope.group),
+            name,
+            &labels.set,
+        );
         let shell = Shell {
             id,
             name: name.to_owned(),

@@ -291,14 +291,16 @@ fn input_series(
                         (None, None) => (node, 0),
                     };
                     let span = own.within(node, at..at + 1);
-                    let hint = "an example: series `up{job=\"api\"}` with the values `1 0x5 _ stale`";
+                    let hint =
+                        "an example: series `up{job=\"api\"}` with the values `1 0x5 _ stale`";
                     own.error(codes::TEST_SERIES, &span, error.what, hint);
                 }
             }
         }
         let is_last = nodes.last().is_some_and(|last| std::ptr::eq(last, node));
         if ended && !is_last {
-            let message = "the series after this one are not loaded: it ends with an empty line or a comment";
+            let message =
+                "the series after this one are not loaded: it ends with an empty line or a comment";
             let hint = "write `|-` or `>-` instead of `|` or `>`, or the values in one line";
             own.warn(codes::TEST_SERIES_END, &node.span, message, hint);
         }

@@ -25,11 +25,11 @@ use crate::engine::group::found::{
     Recorded, Resolved, TWICE_IN_ALERTS, alert_labels_by, nameless, over_limit,
 };
 use crate::engine::policy::{ExprTest, Group, GroupRule, Recording, Rule, RuleId, Test, Written};
+use crate::engine::promql::ValueRef;
 use crate::engine::promql::ast::Expr;
 use crate::engine::promql::known::unfiltered;
 use crate::engine::promql::reads::reads;
 use crate::engine::promql::settings::Settings;
-use crate::engine::promql::ValueRef;
 use crate::engine::promql::source::{STALE_BITS, Source};
 use crate::engine::rule::{Book, Judged};
 use crate::engine::state::Alert;
@@ -469,7 +469,9 @@ fn alert_key(rule: &Rule, series: &str) -> AlertKey {
 
 /// The labels of an alert: those of what it is about, the rule's own, and its name.
 pub(super) fn alert_labels(rule: &Rule, about: &Labels, value: f64, now: Timestamp) -> Labels {
-    alert_labels_by(rule, about, |text| template::expand(text, about, value, now))
+    alert_labels_by(rule, about, |text| {
+        template::expand(text, about, value, now)
+    })
 }
 
 impl Book {

@@ -116,11 +116,7 @@ struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    fn new(
-        tests: &RuleTests,
-        test: &'a RuleTest,
-        groups: &[Arc<Group>],
-    ) -> Result<Self, Failure> {
+    fn new(tests: &RuleTests, test: &'a RuleTest, groups: &[Arc<Group>]) -> Result<Self, Failure> {
         let ms = |d: Duration| i64::try_from(d.ms()).unwrap_or(i64::MAX);
         let mut load = Loading::new(Load {
             line: test.line,

@@ -19,9 +19,8 @@ pub(super) fn expand(pattern: &Path) -> Result<Vec<PathBuf>, String> {
             found.iter_mut().for_each(|path| path.push(part));
             continue;
         }
-        let regex = regex(&text).ok_or_else(|| {
-            format!("{}: `{text}` is not a pattern of names", pattern.display())
-        })?;
+        let regex = regex(&text)
+            .ok_or_else(|| format!("{}: `{text}` is not a pattern of names", pattern.display()))?;
         let mut next = Vec::new();
         for folder in found {
             let here = if folder.as_os_str().is_empty() {

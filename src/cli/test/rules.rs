@@ -43,8 +43,14 @@ pub(super) fn run(file: &Path, text: String, args: &Args) -> Suite {
         };
         let shown = &source.shown;
         suite.case(name.clone(), || match &loaded {
-            Err(why) if told => vec![format!("{shown}:{}: {name}: see above", test.line), why.brief.clone()],
-            Err(why) => vec![format!("{shown}:{}: {name}: its rules do not load\n{}", test.line, why.whole)],
+            Err(why) if told => vec![
+                format!("{shown}:{}: {name}: see above", test.line),
+                why.brief.clone(),
+            ],
+            Err(why) => vec![format!(
+                "{shown}:{}: {name}: its rules do not load\n{}",
+                test.line, why.whole
+            )],
             Ok(_) if test.is_broken() => vec![rendered(&test.broken, &source.text)],
             Ok(groups) => {
                 let failures = play(&tests, test, groups);

@@ -25,10 +25,7 @@ pub(super) fn run(file: &Path, text: &str, args: &Args) -> Suite {
 fn play(file: &Path, text: &str) -> Result<(), String> {
     let scenario = Scenario::parse(text).map_err(|e| format!("{}:{e}", file.display()))?;
     let folder = file.parent().unwrap_or(Path::new(".")).to_owned();
-    let world = scenario.play(
-        &move |names: &[String]| policy(&folder, names),
-        &mut |_| {},
-    )?;
+    let world = scenario.play(&move |names: &[String]| policy(&folder, names), &mut |_| {})?;
     let got = world.transcript.join("\n") + "\n";
     if got == scenario.expected {
         return Ok(());

@@ -81,13 +81,7 @@ impl Active {
     }
 }
 
-fn expand(
-    text: &str,
-    about: &Labels,
-    value: f64,
-    now: Timestamp,
-    outside: Outside<'_>,
-) -> String {
+fn expand(text: &str, about: &Labels, value: f64, now: Timestamp, outside: Outside<'_>) -> String {
     let context = Context {
         labels: about,
         external_labels: outside.labels,
@@ -155,13 +149,15 @@ impl Rules {
                     continue;
                 }
                 let firing = state.alerts.iter().filter(|(_, a)| a.is_firing());
-                all.extend(firing.map(|(labels, alert)| ExpectedAlert {
-                    labels: labels.clone().into_map(),
-                    annotations: rule
-                        .annotations
-                        .iter()
-                        .map(|(name, text)| (name.clone(), alert.expand(text, outside)))
-                        .collect(),
+                all.extend(firing.map(|(labels, alert)| {
+                    ExpectedAlert {
+                        labels: labels.clone().into_map(),
+                        annotations: rule
+                            .annotations
+                            .iter()
+                            .map(|(name, text)| (name.clone(), alert.expand(text, outside)))
+                            .collect(),
+                    }
                 }));
             }
         }
