@@ -3,7 +3,7 @@ TOOLS ?= $(CURDIR)/target/test-tools
 # Most whole-program tests wait for something; more of them at once cost no more work.
 THREADS ?= $(shell n=$$(nproc); [ $$n -gt 6 ] && echo $$n || echo 6)
 
-.PHONY: test lint bench
+.PHONY: test lint bench conformance
 test: lint
 	OPS_TEST_TOOLS=$(TOOLS) sh tests/setup.sh
 	OPS_TEST_TOOLS=$(TOOLS) RUST_TEST_THREADS=$(THREADS) cargo test --quiet
@@ -15,3 +15,7 @@ lint:
 
 bench:
 	cargo bench
+
+# Plays the files beside this repository and writes docs/CONFORMANCE.md.
+conformance:
+	OPS_CONFORMANCE=write cargo test --quiet --test it conformance -- --nocapture

@@ -48,6 +48,7 @@ fn rules(count: usize) -> Vec<Arc<Rule>> {
                 keep_firing_for: one.keep_firing_for,
                 missing: one.missing,
                 labels: one.labels.clone(),
+                clears: one.clears.clone(),
                 annotations: one.annotations.clone(),
                 runbook: None,
                 notify: one.notify.clone(),

@@ -66,12 +66,8 @@ pub enum Command {
     Check(check::Args),
     /// Say what the code of a problem means, with an example and what to do
     Explain(explain::Args),
-    /// Play scenario files in virtual time, and PromQL scripts (`.test`), and compare what happens
-    Test {
-        /// Scenario files and scripts.
-        #[arg(required = true)]
-        files: Vec<std::path::PathBuf>,
-    },
+    /// Test rules: promtool's rule tests, scenarios in virtual time, PromQL scripts
+    Test(test::Args),
     /// Print the URL of a metric's board
     Dashboard(dashboard::Args),
     /// List the alerts of the running engine
@@ -112,7 +108,7 @@ pub fn run() -> ExitCode {
     match cli.command {
         Command::Serve => serve::run(flags),
         Command::Demo => demo::run(flags),
-        Command::Test { files } => test::run(&files),
+        Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&flags, &args),
         Command::Explain(args) => told(explain::run(&args)),
         Command::Dashboard(args) => told(dashboard::run(&flags, &args)),

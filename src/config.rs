@@ -2,8 +2,8 @@
 //!
 //! No file is opened here; the caller brings the text, and functions that answer for the outside (secrets, files).
 //! [`yaml`] turns text into nodes that know their place, [`report`] reads values from nodes and collects problems,
-//! [`rules`], [`settings`] and [`scrape`] say what each file may hold, [`references`] checks what one file says of another,
-//! and [`lint`] finds what loads and is probably not meant.
+//! [`rules`], [`ruletest`], [`settings`] and [`scrape`] say what each file may hold, [`references`] checks what one file
+//! says of another, and [`lint`] finds what loads and is probably not meant.
 
 pub mod codes;
 pub mod condition;
@@ -17,6 +17,7 @@ pub mod references;
 pub mod report;
 pub mod rules;
 pub mod scrape;
+pub mod ruletest;
 pub mod settings;
 pub mod yaml;
 
@@ -24,7 +25,8 @@ pub use lint::Lint;
 pub use notify::{Notify, parse_notify};
 pub use receivers::{Receiver, Way};
 pub use references::check_references;
-pub use rules::{FileRules, read_rules, read_rules_every};
+pub use rules::{FileRules, Reading, read_rules, read_rules_as, read_rules_every};
+pub use ruletest::{RuleTests, read_tests};
 pub use settings::{
     Durability, Scope, SecretRef, Settings, SmtpSettings, SmtpTls, Token, read_settings,
 };

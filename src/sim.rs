@@ -10,6 +10,7 @@
 
 pub mod outside;
 pub mod promqltest;
+pub mod ruletest;
 pub mod scenario;
 pub mod world;
 

@@ -96,6 +96,22 @@ pub const SECRET: &str = "OPS-S006";
 pub const DUPLICATE_NAME: &str = "OPS-S007";
 /// A route or fallback names a receiver that does not exist, or fallbacks form a circle.
 pub const RECEIVER_REF: &str = "OPS-S008";
+/// A value in a test file has the wrong shape.
+pub const TEST_SHAPE: &str = "OPS-T001";
+/// A test file has a key that does not exist.
+pub const TEST_KEY: &str = "OPS-T002";
+/// A check in a test file lacks what it is about.
+pub const TEST_MISSING: &str = "OPS-T003";
+/// A value in a test file is no duration, number, time or one of the allowed words.
+pub const TEST_VALUE: &str = "OPS-T004";
+/// A series or sample in a test file is not in the notation of series.
+pub const TEST_SERIES: &str = "OPS-T005";
+/// An expression under test cannot be evaluated as it is written.
+pub const TEST_EXPR: &str = "OPS-T006";
+/// A group is named twice in the order of groups.
+pub const TEST_ORDER: &str = "OPS-T007";
+/// Series after this one are not loaded (warning).
+pub const TEST_SERIES_END: &str = "OPS-T008";
 
 /// Every code with what it means.
 pub const ALL: &[(&str, &str)] = &[
@@ -225,6 +241,29 @@ pub const ALL: &[(&str, &str)] = &[
         RECEIVER_REF,
         "a route or fallback names a receiver that does not exist, or fallbacks form a circle",
     ),
+    (TEST_SHAPE, "a value in a test file has the wrong shape"),
+    (TEST_KEY, "a test file has a key that does not exist"),
+    (
+        TEST_MISSING,
+        "a check in a test file lacks what it is about",
+    ),
+    (
+        TEST_VALUE,
+        "a value in a test file is not a duration, number, time or one of the allowed words",
+    ),
+    (
+        TEST_SERIES,
+        "a series or sample in a test file is not in the notation of series",
+    ),
+    (
+        TEST_EXPR,
+        "an expression under test cannot be evaluated as it is written",
+    ),
+    (TEST_ORDER, "a group is named twice in `group_eval_order`"),
+    (
+        TEST_SERIES_END,
+        "input series that are not loaded, as in promtool (warning)",
+    ),
 ];
 
 /// The manual: this table, and a section for every code.
@@ -244,13 +283,13 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        Lint, Settings, SourceFile, check_references, groups, read_rules, read_settings,
+        Lint, Settings, SourceFile, check_references, groups, read_rules, read_settings, read_tests,
     };
 
     #[test]
     fn the_manual_begins_with_this_table() {
         let mut page = String::from(
-            "# Problems\n\nEverything `ops check` can say; `ops explain CODE` shows a section of this page. A code keeps its meaning for\never.\n\n| code | means |\n|---|---|\n",
+            "# Problems\n\nEverything `ops check` and `ops test` can say; `ops explain CODE` shows a section of this page. A code keeps its meaning for\never.\n\n| code | means |\n|---|---|\n",
         );
         for (code, means) in ALL {
             let _ = writeln!(page, "| `{code}` | {means} |");
@@ -288,20 +327,24 @@ mod tests {
                 continue;
             }
             let text = example.strip_prefix("yaml\n").unwrap_or_default();
-            let found = codes_of(text, code.starts_with("OPS-S"));
+            let found = codes_of(text, code);
             assert!(found.contains(code), "{code} is not in {found:?}");
         }
     }
 
     /// What is said of a file in a project that has nothing else, but for one metric.
-    fn codes_of(text: &str, settings: bool) -> Vec<&'static str> {
+    fn codes_of(text: &str, of: &str) -> Vec<&'static str> {
         let file = SourceFile {
             path: "example.yml".to_owned(),
             shown: "example.yml".to_owned(),
             text: text.to_owned(),
         };
-        let problems = if settings {
+        let problems = if of.starts_with("OPS-S") {
             read_settings(&file, &|_| Err("not there".to_owned())).1
+        } else if of.starts_with("OPS-T") {
+            let (tests, mut problems) = read_tests(&file);
+            problems.extend(tests.tests.iter().flat_map(|t| t.problems().cloned()));
+            problems
         } else {
             let (rules, mut problems) = read_rules(&file);
             problems.extend(check_references(

@@ -83,7 +83,7 @@ fn items(node: Option<&Node>) -> impl Iterator<Item = &Node> {
 }
 
 /// A list item that nobody wrote: Prometheus leaves it out.
-fn is_nothing(node: &Node) -> bool {
+pub(in crate::config) fn is_nothing(node: &Node) -> bool {
     matches!(node.kind, Kind::Null)
 }
 
@@ -151,7 +151,7 @@ fn group(
 struct Scope<'a> {
     file: &'a str,
     group: &'a str,
-    shared: &'a Labels,
+    shared: &'a BTreeMap<String, String>,
 }
 
 fn rule(
@@ -198,10 +198,9 @@ fn rule(
     }
     let own = f.take("labels");
     let mut labels = scope.shared.clone();
-    let static_ = own
-        .map(|n| names_and_values(report, n, true))
-        .unwrap_or_default();
-    static_.iter().for_each(|(n, v)| labels.set(n, v));
+    let own_labels = own.map(|n| names_and_values(report, n, true));
+    labels.extend(own_labels.into_iter().flatten());
+    let labels = Static::from(labels);
     let made = if let Some(node) = record {
         recording(report, f, node, written, labels)
     } else {
@@ -212,7 +211,11 @@ fn rule(
         let annotations = annotations
             .map(|n| names_and_values(report, n, false))
             .unwrap_or_default();
-        let id = RuleId::new(&format!("{}/{}", scope.file, scope.group), name, &labels);
+        let id = RuleId::new(
+            &format!("{}/{}", scope.file, scope.group),
+            name,
+            &labels.set,
+        );
         let shell = Shell {
             id,
             name: name.to_owned(),
@@ -252,28 +255,50 @@ fn whole_number(report: &mut Report<'_>, node: &Node) -> Option<i64> {
 }
 
 fn parse_whole(text: &str) -> Option<i64> {
-    let text = text.replace('_', "");
+    if let Some(number) = parse_integer(text) {
+        return Some(number);
+    }
+    let number = parse_float(text)?;
+    (number.abs() < i64::MAX as f64).then_some(number as i64)
+}
+
+/// A number without a point, in each of YAML's bases.
+fn parse_integer(text: &str) -> Option<i64> {
+    let text = text.replace('_', "").to_ascii_lowercase();
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => ("-", digits),
         None => ("", text.strip_prefix('+').unwrap_or(&text)),
     };
-    let lower = digits.to_ascii_lowercase();
     let based = [("0x", 16), ("0o", 8), ("0b", 2), ("0", 8), ("", 10)];
     let (rest, base) = based
         .iter()
-        .find_map(|(head, base)| Some((lower.strip_prefix(head)?, *base)))
+        .find_map(|(head, base)| Some((digits.strip_prefix(head)?, *base)))
         .filter(|(rest, _)| !rest.is_empty())
-        .unwrap_or((&lower, 10));
-    let signed = rest.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if let Some(number) = i64::from_str_radix(&format!("{sign}{rest}"), base)
+        .unwrap_or((digits, 10));
+    let unsigned = rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+    i64::from_str_radix(&format!("{sign}{rest}"), base)
         .ok()
-        .filter(|_| signed)
-    {
-        return Some(number);
+        .filter(|_| unsigned)
+}
+
+fn parse_float(text: &str) -> Option<f64> {
+    let text = text.replace('_', "").to_ascii_lowercase();
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(&text);
+    let is_number = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    text.parse().ok().filter(|_| is_number)
+}
+
+/// A number in every spelling that Prometheus's YAML has.
+pub(in crate::config) fn parse_number(text: &str) -> Option<f64> {
+    match text.trim_start_matches(['+', '-']) {
+        ".inf" | ".Inf" | ".INF" if text.starts_with('-') => Some(f64::NEG_INFINITY),
+        ".inf" | ".Inf" | ".INF" => Some(f64::INFINITY),
+        ".nan" | ".NaN" | ".NAN" => Some(f64::NAN),
+        _ => match parse_integer(text) {
+            Some(number) => Some(number as f64),
+            None => parse_float(text),
+        },
     }
-    let float = lower.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    let number: f64 = format!("{sign}{lower}").parse().ok().filter(|_| float)?;
-    (number.abs() < i64::MAX as f64).then_some(number as i64)
 }
 
 /// A text without a character: Prometheus takes it for nothing.
@@ -286,7 +311,7 @@ fn recording(
     fields: &mut Fields<'_>,
     node: &Node,
     expr: Option<Written>,
-    labels: Labels,
+    labels: Static,
 ) -> Option<GroupRule> {
     let name = report.text(node)?;
     if name.contains(['{', '}']) {
@@ -311,7 +336,8 @@ fn recording(
     Some(GroupRule::Record(Arc::new(Recording {
         name: name.to_owned(),
         expr: expr?,
-        labels,
+        labels: labels.set,
+        clears: labels.clears,
     })))
 }
 
@@ -320,8 +346,24 @@ struct Shell {
     id: RuleId,
     name: String,
     file: String,
-    labels: Labels,
-    annotations: Labels,
+    labels: Static,
+    annotations: BTreeMap<String, String>,
+}
+
+/// A rule's labels: those with a value are set, those without are taken away.
+struct Static {
+    set: Labels,
+    clears: BTreeSet<String>,
+}
+
+impl From<BTreeMap<String, String>> for Static {
+    fn from(all: BTreeMap<String, String>) -> Self {
+        let (empty, set): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, v)| v.is_empty());
+        Self {
+            set: set.into_iter().collect(),
+            clears: empty.into_iter().map(|(n, _)| n).collect(),
+        }
+    }
 }
 
 fn alerting(
@@ -346,7 +388,8 @@ fn alerting(
         for_: for_.unwrap_or_default(),
         keep_firing_for: keep.unwrap_or_default(),
         missing,
-        labels: shell.labels,
+        labels: shell.labels.set,
+        clears: shell.labels.clears,
         annotations: shell.annotations,
         runbook,
         notify,
@@ -393,12 +436,13 @@ pub(in crate::config) fn single(
     let annotations = f
         .take("annotations")
         .map(|n| report.labels(n, codes::LABEL))
-        .unwrap_or_default();
+        .unwrap_or_default()
+        .into_map();
     let shell = Shell {
         id: RuleId::new(file, &name, &labels),
         name: name.clone(),
         file: file.to_owned(),
-        labels,
+        labels: Static::from(labels.into_map()),
         annotations,
     };
     let rule = alerting(report, f, shell, expr);
@@ -436,8 +480,12 @@ fn promql(report: &mut Report<'_>, node: &Node) -> Option<Written> {
 }
 
 /// Labels or annotations as Prometheus takes them: any name but an empty one, no value is an empty one.
-fn names_and_values(report: &mut Report<'_>, node: &Node, labels: bool) -> Labels {
-    let mut all = Labels::new();
+fn names_and_values(
+    report: &mut Report<'_>,
+    node: &Node,
+    labels: bool,
+) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
     let Kind::Map(entries) = &node.kind else {
         report.shape(node, "names and values");
         return all;
@@ -449,10 +497,12 @@ fn names_and_values(report: &mut Report<'_>, node: &Node, labels: bool) -> Label
             report.error(codes::LABEL, &key.span, message, "");
         }
         match &value.kind {
-            Kind::Null => all.set(&key.text, ""),
+            Kind::Null => {
+                all.insert(key.text.clone(), String::new());
+            }
             _ => {
                 if let Some(text) = report.text(value) {
-                    all.set(&key.text, text);
+                    all.insert(key.text.clone(), text.to_owned());
                 }
             }
         }

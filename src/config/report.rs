@@ -46,6 +46,8 @@ pub struct Report<'a> {
     file: &'a SourceFile,
     /// Codes for shared mistakes.
     pub dialect: Dialect,
+    /// Whether keys that nobody knows are passed over.
+    pub pass_unknown: bool,
     problems: Vec<Problem>,
     error_count: usize,
     unlisted: usize,
@@ -58,6 +60,7 @@ impl<'a> Report<'a> {
         Report {
             file,
             dialect,
+            pass_unknown: false,
             problems: Vec::new(),
             error_count: 0,
             unlisted: 0,
@@ -372,6 +375,9 @@ impl<'n> Fields<'n> {
     }
     /// Every key that nobody asked for is a problem.
     pub fn finish(self, report: &mut Report<'_>) {
+        if report.pass_unknown {
+            return;
+        }
         for (key, _) in self.entries {
             if self.known.contains(&key.text.as_str()) {
                 continue;

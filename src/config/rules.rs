@@ -58,15 +58,41 @@ impl FileRules {
     }
 }
 
+/// How a rule file is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// How often groups are evaluated that do not say so.
+    pub interval: Duration,
+    /// Whether keys that nobody knows are passed over.
+    pub pass_unknown: bool,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self {
+            interval: groups::INTERVAL,
+            pass_unknown: false,
+        }
+    }
+}
+
 /// [`read_rules_every`] minute, where a group does not say how often.
 pub fn read_rules(file: &SourceFile) -> (FileRules, Vec<Problem>) {
-    read_rules_every(file, groups::INTERVAL)
+    read_rules_as(file, Reading::default())
+}
+
+/// [`read_rules_as`] usual; `interval` is that of groups that name none.
+pub fn read_rules_every(file: &SourceFile, interval: Duration) -> (FileRules, Vec<Problem>) {
+    let usual = Reading::default();
+    read_rules_as(file, Reading { interval, ..usual })
 }
 
 /// All rules of one file that are fine by themselves, and all problems. With an error among them, the file's last good
-/// version should run on. `interval` is that of groups that name none.
-pub fn read_rules_every(file: &SourceFile, interval: Duration) -> (FileRules, Vec<Problem>) {
+/// version should run on.
+pub fn read_rules_as(file: &SourceFile, reading: Reading) -> (FileRules, Vec<Problem>) {
+    let interval = reading.interval;
     let mut report = Report::new(file, DIALECT);
+    report.pass_unknown = reading.pass_unknown;
     let (docs, faults) = rule_documents(&file.text);
     report.faults(faults);
     let stem = stem(&file.path);
@@ -261,7 +287,8 @@ fn read_rule(
     let annotations = f
         .take("annotations")
         .map(|n| report.labels(n, codes::LABEL))
-        .unwrap_or_default();
+        .unwrap_or_default()
+        .into_map();
     let runbook = runbook(report, f);
     let notify = notify(report, f);
     let heal = heal::read(report, f, &name);
@@ -283,6 +310,7 @@ fn read_rule(
         keep_firing_for,
         missing,
         labels,
+        clears: BTreeSet::new(),
         annotations,
         runbook,
         notify,

@@ -39,7 +39,7 @@ pub struct Node {
 /// What a node is.
 #[derive(Clone, Debug)]
 pub enum Kind {
-    /// Nothing was written; only in rule groups, where it stands for what is left out.
+    /// Nothing was written; only in rule groups and their tests, where it stands for what is left out.
     Null,
     /// A word, number or text.
     Scalar {
@@ -52,7 +52,7 @@ pub enum Kind {
     },
     /// A list.
     Seq(Vec<Node>),
-    /// A mapping in the order written, no key twice; empty values only in rule groups.
+    /// A mapping in the order written, no key twice; empty values only in rule groups and their tests.
     Map(Vec<(Key, Node)>),
 }
 
@@ -97,18 +97,33 @@ impl Fault {
 
 /// The documents of a text, without empty ones. After a syntax error, those before it.
 pub fn documents(text: &str) -> (Vec<Node>, Vec<Fault>) {
-    read(text, BYTES_MAX, NODES_MAX, false)
+    read(text, BYTES_MAX, NODES_MAX, Empty::Nowhere)
 }
 
 /// The documents of a rule file. In those that hold `groups`, empty values stand, as in Prometheus.
 pub fn rule_documents(text: &str) -> (Vec<Node>, Vec<Fault>) {
-    read(text, RULE_BYTES_MAX, RULE_NODES_MAX, true)
+    read(text, RULE_BYTES_MAX, RULE_NODES_MAX, Empty::InGroups)
 }
 
-fn read(text: &str, bytes_max: usize, nodes_max: usize, rules: bool) -> (Vec<Node>, Vec<Fault>) {
+/// The documents of a file with tests of rules. Empty values stand, as in Prometheus.
+pub fn test_documents(text: &str) -> (Vec<Node>, Vec<Fault>) {
+    read(text, RULE_BYTES_MAX, RULE_NODES_MAX, Empty::Everywhere)
+}
+
+/// Where a key or list item may have no value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Empty {
+    #[default]
+    Nowhere,
+    /// In documents with `groups`.
+    InGroups,
+    Everywhere,
+}
+
+fn read(text: &str, bytes_max: usize, nodes_max: usize, empty: Empty) -> (Vec<Node>, Vec<Fault>) {
     let mut build = Builder {
         nodes_max,
-        rules,
+        empty,
         ..Builder::default()
     };
     if text.len() > bytes_max {
@@ -199,8 +214,8 @@ struct Builder {
     anchors: BTreeMap<usize, (Node, Weight)>,
     nodes: usize,
     nodes_max: usize,
-    /// Whether `groups` documents are read as Prometheus reads them.
-    rules: bool,
+    /// Where an empty value is one, as Prometheus has it.
+    empty: Empty,
     /// Faults before this document.
     faults_before: usize,
 }
@@ -381,10 +396,10 @@ impl Builder {
     /// A whole document: with its empty values where they mean something, else without.
     fn finished(&mut self, mut node: Node) -> Node {
         let groups = match &node.kind {
-            Kind::Map(entries) => self.rules && entries.iter().any(|(k, _)| k.text == "groups"),
+            Kind::Map(entries) => entries.iter().any(|(k, _)| k.text == "groups"),
             Kind::Null | Kind::Scalar { .. } | Kind::Seq(_) => false,
         };
-        if groups {
+        if self.empty == Empty::Everywhere || self.empty == Empty::InGroups && groups {
             let mut place = 0;
             let before = self.faults_before;
             self.faults.retain(|f| {

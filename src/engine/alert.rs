@@ -21,6 +21,39 @@ use crate::engine::template;
 use crate::model::labels::{Labels, SeriesKey};
 use crate::model::time::Timestamp;
 
+/// What an evaluation makes of an active alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing changes.
+    Stays,
+    /// It held for long enough.
+    Fires,
+    /// It was pending and is over; nobody was told.
+    Calms,
+    /// It is false, but goes on firing for a while.
+    IsKept,
+    /// It was only kept and holds again.
+    Again,
+    /// It fired and is over.
+    Resolves,
+}
+
+impl Phase {
+    /// What becomes of an alert that is active since `since`, now that its condition was judged at `at`.
+    pub fn turn(self, since: Timestamp, holds: bool, rule: &Rule, at: Timestamp) -> Turn {
+        match (self, holds) {
+            (Phase::Pending, true) if at.since(since) >= rule.for_ => Turn::Fires,
+            (Phase::Pending | Phase::Firing, true) => Turn::Stays,
+            (Phase::Pending, false) => Turn::Calms,
+            (Phase::Firing, false) if rule.keep_firing_for.is_zero() => Turn::Resolves,
+            (Phase::Firing, false) => Turn::IsKept,
+            (Phase::Kept { .. }, true) => Turn::Again,
+            (Phase::Kept { since }, false) if at.since(since) < rule.keep_firing_for => Turn::Stays,
+            (Phase::Kept { .. }, false) => Turn::Resolves,
+        }
+    }
+}
+
 impl Engine {
     /// Judges every rule on every series it has. All edges of a tick are taken before anything is told.
     pub(super) fn judge_rules(&mut self) {
@@ -116,38 +149,30 @@ impl Engine {
         if lost && judged != Judged::NoData {
             self.emit(Event::AlertHeard { key: key.clone() });
         }
-        match (phase, judged) {
-            (Phase::Pending, Judged::Bad(value)) => {
-                if at.since(since) >= rule.for_ {
-                    self.fire(rule, key, &labels, value);
-                }
+        let (holds, value) = match judged {
+            Judged::Bad(value) => (true, value),
+            Judged::Good(value) => (false, value),
+            Judged::NoData => return self.go_without_data(rule, key, phase, lost),
+        };
+        match phase.turn(since, holds, rule, at) {
+            Turn::Stays => true,
+            Turn::Fires => {
+                self.fire(rule, key, &labels, value);
                 true
             }
-            (Phase::Pending, Judged::Good(_)) => {
+            Turn::Calms => {
                 self.emit(Event::AlertCalmed { key });
                 false
             }
-            (Phase::Firing, Judged::Bad(_)) => true,
-            (Phase::Firing, Judged::Good(value)) => {
-                if rule.keep_firing_for.is_zero() {
-                    self.emit(Event::AlertResolved {
-                        key,
-                        cause: Cause::Recovered,
-                        value: Some(value),
-                    });
-                    return false;
-                }
+            Turn::IsKept => {
                 self.emit(Event::AlertKept { key });
                 true
             }
-            (Phase::Kept { .. }, Judged::Bad(_)) => {
+            Turn::Again => {
                 self.emit(Event::AlertAgain { key });
                 true
             }
-            (Phase::Kept { since }, Judged::Good(value)) => {
-                if at.since(since) < rule.keep_firing_for {
-                    return true;
-                }
+            Turn::Resolves => {
                 self.emit(Event::AlertResolved {
                     key,
                     cause: Cause::Recovered,
@@ -155,29 +180,31 @@ impl Engine {
                 });
                 false
             }
-            (Phase::Pending, Judged::NoData) => match rule.missing {
-                Missing::Hold | Missing::Fire => true,
-                Missing::Resolve => {
-                    self.emit(Event::AlertCalmed { key });
-                    false
+        }
+    }
+
+    /// An active alert about which there is nothing to judge; true if it is active afterwards.
+    fn go_without_data(&mut self, rule: &Rule, key: AlertKey, phase: Phase, lost: bool) -> bool {
+        match (phase, rule.missing) {
+            (Phase::Pending, Missing::Hold | Missing::Fire) => true,
+            (Phase::Pending, Missing::Resolve) => {
+                self.emit(Event::AlertCalmed { key });
+                false
+            }
+            (Phase::Firing | Phase::Kept { .. }, Missing::Resolve) => {
+                self.emit(Event::AlertResolved {
+                    key,
+                    cause: Cause::SeriesMissing,
+                    value: None,
+                });
+                false
+            }
+            (Phase::Firing | Phase::Kept { .. }, Missing::Hold | Missing::Fire) => {
+                if !lost {
+                    self.emit(Event::AlertLost { key });
                 }
-            },
-            (Phase::Firing | Phase::Kept { .. }, Judged::NoData) => match rule.missing {
-                Missing::Resolve => {
-                    self.emit(Event::AlertResolved {
-                        key,
-                        cause: Cause::SeriesMissing,
-                        value: None,
-                    });
-                    false
-                }
-                Missing::Hold | Missing::Fire => {
-                    if !lost {
-                        self.emit(Event::AlertLost { key });
-                    }
-                    true
-                }
-            },
+                true
+            }
         }
     }
 
@@ -185,7 +212,7 @@ impl Engine {
         let annotations = rule
             .annotations
             .iter()
-            .map(|(n, t)| (n, template::expand(t, labels, value, self.now)))
+            .map(|(n, t)| (n.as_str(), template::expand(t, labels, value, self.now)))
             .collect();
         self.emit(Event::AlertFired {
             key,

@@ -12,6 +12,8 @@
     clippy::indexing_slicing
 )]
 
+pub mod found;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -19,12 +21,15 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::Engine;
 use crate::engine::event::{AlertKey, Cause, Event};
+use crate::engine::group::found::{
+    Recorded, Resolved, TWICE_IN_ALERTS, alert_labels_by, nameless, over_limit,
+};
 use crate::engine::policy::{ExprTest, Group, GroupRule, Recording, Rule, RuleId, Test, Written};
+use crate::engine::promql::ValueRef;
 use crate::engine::promql::ast::Expr;
 use crate::engine::promql::known::unfiltered;
 use crate::engine::promql::reads::reads;
 use crate::engine::promql::source::{STALE_BITS, Source};
-use crate::engine::promql::{Plan, ValueRef, Workspace};
 use crate::engine::rule::{Book, Judged};
 use crate::engine::state::Alert;
 use crate::engine::template;
@@ -60,13 +65,6 @@ pub struct RuleRun {
     resolve: Option<Resolved>,
     /// The series that were recorded last.
     recorded: BTreeSet<u32>,
-}
-
-/// A plan, with room of its own if it keeps anything.
-#[derive(Debug)]
-struct Resolved {
-    plan: Plan,
-    room: Option<Box<Workspace>>,
 }
 
 impl GroupRun {
@@ -197,31 +195,21 @@ impl Engine {
         resolved: &mut Option<Resolved>,
         expr: &Arc<Expr>,
         at: Timestamp,
-        mut take: impl FnMut(&Labels, ValueRef<'_>),
+        take: impl FnMut(&Labels, ValueRef<'_>),
     ) -> Result<(), String> {
         let one = match resolved {
             Some(one) => one,
             None => {
-                let plan = Plan::new(expr.clone(), &self.series, &self.settings)
-                    .map_err(|e| e.to_string())?;
+                let one = Resolved::new(expr, &self.series, &self.settings)?;
                 for read in reads(expr, &self.settings) {
                     for number in self.series.select(&read.matchers) {
                         self.series.need(number, read.back);
                     }
                 }
-                let room = plan.keeps().then(Box::default);
-                resolved.insert(Resolved { plan, room })
+                resolved.insert(one)
             }
         };
-        let room = match &mut one.room {
-            Some(room) => room,
-            None => &mut self.room,
-        };
-        one.plan
-            .evaluate(at.ms(), &self.series, room)
-            .map_err(|e| e.to_string())?;
-        one.plan.each(room, |labels, value| take(labels, value));
-        Ok(())
+        one.evaluate(at, &self.series, &mut self.room, take)
     }
 
     fn record(
@@ -233,35 +221,19 @@ impl Engine {
         slot: Timestamp,
     ) -> Result<(), String> {
         let at = slot - group.query_offset;
-        let mut results: BTreeMap<SeriesKey, f64> = BTreeMap::new();
-        let (mut twice, mut histograms) = (false, false);
+        let mut results = Recorded::default();
+        let mut histograms = false;
         self.evaluate(&mut run.main, &rule.expr.expr, at, |labels, value| {
             let ValueRef::Float(value) = value else {
                 histograms = true;
                 return;
             };
-            let mut labels = nameless(labels);
-            rule.labels.iter().for_each(|(n, v)| labels.set(n, v));
-            twice |= results
-                .insert(SeriesKey::new(&rule.name, &labels), value)
-                .is_some();
+            results.add(rule, labels, value);
         })?;
-        if twice {
-            return Err(
-                "vector contains metrics with the same labelset after applying rule labels"
-                    .to_owned(),
-            );
-        }
         if histograms {
             return Err("native histograms cannot be recorded yet".to_owned());
         }
-        if group.limit > 0 && results.len() > group.limit {
-            return Err(format!(
-                "exceeded limit of {} with {} series",
-                group.limit,
-                results.len()
-            ));
-        }
+        let results = results.finish(group.limit)?;
         let mut recorded = BTreeSet::new();
         for (key, value) in results {
             recorded.insert(self.keep(book, &key, at, value));
@@ -306,11 +278,7 @@ impl Engine {
         let found = self.elements(&mut run.main, &test.expr.expr, at)?;
         self.check_twice(rule, &found)?;
         let over = group.limit > 0 && found.len() > group.limit;
-        let error = format!(
-            "exceeded limit of {} with {} alerts",
-            group.limit,
-            found.len()
-        );
+        let error = over_limit(group.limit, found.len(), "alerts");
         if over && group.strict {
             for (key, labels) in self.active(rule, |_| true) {
                 self.take_edge(rule, key, &labels, Judged::Good(0.0), slot);
@@ -468,16 +436,13 @@ impl Engine {
 
     /// Two alerts with the same labels cannot be told apart; then nothing of the evaluation counts.
     fn check_twice(&self, rule: &Rule, found: &Elements) -> Result<(), String> {
-        if rule.labels.is_empty() || found.len() < 2 {
+        if rule.labels.is_empty() && rule.clears.is_empty() || found.len() < 2 {
             return Ok(());
         }
         let mut seen = BTreeSet::new();
         for (labels, value) in found.values() {
             if !seen.insert(alert_labels(rule, labels, *value, self.now)) {
-                return Err(
-                    "vector contains metrics with the same labelset after applying alert labels"
-                        .to_owned(),
-                );
+                return Err(TWICE_IN_ALERTS.to_owned());
             }
         }
         Ok(())
@@ -503,16 +468,9 @@ fn alert_key(rule: &Rule, series: &str) -> AlertKey {
 
 /// The labels of an alert: those of what it is about, the rule's own, and its name.
 pub(super) fn alert_labels(rule: &Rule, about: &Labels, value: f64, now: Timestamp) -> Labels {
-    let mut labels = about.clone();
-    for (name, text) in rule.labels.iter() {
-        labels.set(name, template::expand(text, about, value, now));
-    }
-    labels.set("alertname", &rule.name);
-    labels
-}
-
-fn nameless(labels: &Labels) -> Labels {
-    labels.iter().filter(|(n, _)| *n != "__name__").collect()
+    alert_labels_by(rule, about, |text| {
+        template::expand(text, about, value, now)
+    })
 }
 
 impl Book {

@@ -7,7 +7,7 @@
     clippy::indexing_slicing
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -82,8 +82,10 @@ pub struct Rule {
     pub missing: Missing,
     /// Static labels of its alerts.
     pub labels: Labels,
-    /// Annotations, as Go templates.
-    pub annotations: Labels,
+    /// Labels that its alerts do not have, whatever they are about: those written with an empty value.
+    pub clears: BTreeSet<String>,
+    /// Annotations by name, as Go templates. An empty one is one, too.
+    pub annotations: BTreeMap<String, String>,
     /// Path below `runbooks/`, or a URL.
     pub runbook: Option<String>,
     /// Who is paged, in order.
@@ -240,6 +242,8 @@ pub struct Recording {
     pub expr: Written,
     /// Set on every series.
     pub labels: Labels,
+    /// Labels that no series keeps: those written with an empty value.
+    pub clears: BTreeSet<String>,
 }
 
 /// When a window is bad.

@@ -32,10 +32,18 @@ pub fn check(text: &str) -> Result<(), String> {
     if !text.contains("{{") {
         return Ok(());
     }
-    let parsed = parse(text, Timestamp::default()).map_err(|e| e.to_string())?;
+    let functions = functions::all(Timestamp::default(), "");
+    let parsed = parse(text, functions).map_err(|e| e.to_string())?;
     names(text)?;
+    let nothing = Context {
+        labels: &Labels::new(),
+        external_labels: &Labels::new(),
+        external_url: "",
+        value: 0.0,
+        now: Timestamp::default(),
+    };
     // What depends on values may fail here and not later; what is unknown by name fails always.
-    match parsed.execute_to_string(&data(&Labels::new(), 0.0)) {
+    match parsed.execute_to_string(&data(&nothing)) {
         Err(
             error @ (TemplateError::UndefinedVariable(_)
             | TemplateError::UndefinedFunction(_)
@@ -54,7 +62,7 @@ const GO: &[&str] = &[
 
 /// Looks at every action, taken or not: the names in it must be known.
 fn names(text: &str) -> Result<(), String> {
-    let functions = functions::all(Timestamp::default());
+    let functions = functions::all(Timestamp::default(), "");
     let mut variables = vec!["$labels", "$externalLabels", "$externalURL", "$value", "$"];
     let mut rest = text;
     while let Some((_, after)) = rest.split_once("{{") {
@@ -145,11 +153,11 @@ fn quoted(text: &str) -> usize {
     text.len()
 }
 
-fn parse(text: &str, now: Timestamp) -> Result<Template, TemplateError> {
+fn parse(text: &str, functions: gotmpl::FuncMap) -> Result<Template, TemplateError> {
     Template::new("template")
         .missing_key(MissingKey::ZeroValue)
         .max_range_iters(TURNS_MAX)
-        .funcs(functions::all(now))
+        .funcs(functions)
         .parse(&format!("{PRELUDE}{}", as_go_prints(text)))
 }
 
@@ -180,29 +188,61 @@ fn as_go_prints(text: &str) -> String {
     out
 }
 
-fn data(labels: &Labels, value: f64) -> Value {
-    let fields: BTreeMap<Arc<str>, Value> = labels
-        .iter()
-        .map(|(n, v)| (Arc::from(n), Value::String(Arc::from(v))))
-        .collect();
-    let none = || Value::Map(Arc::new(BTreeMap::new()));
+fn data(context: &Context<'_>) -> Value {
+    let texts = |labels: &Labels| {
+        let fields = labels
+            .iter()
+            .map(|(n, v)| (Arc::from(n), Value::String(Arc::from(v))));
+        Value::Map(Arc::new(fields.collect()))
+    };
+    let url = Value::String(Arc::from(context.external_url));
     let data: BTreeMap<Arc<str>, Value> = [
-        (Arc::from("Labels"), Value::Map(Arc::new(fields))),
-        (Arc::from("ExternalLabels"), none()),
-        (Arc::from("ExternalURL"), Value::String(Arc::from(""))),
-        (Arc::from("Value"), Value::Float(value)),
+        (Arc::from("Labels"), texts(context.labels)),
+        (Arc::from("ExternalLabels"), texts(context.external_labels)),
+        (Arc::from("ExternalURL"), url),
+        (Arc::from("Value"), Value::Float(context.value)),
     ]
     .into_iter()
     .collect();
     Value::Map(Arc::new(data))
 }
 
-/// Expands one template. A failure goes into the text, so that the alert is told all the same.
+/// What a template is expanded with.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// `$labels`
+    pub labels: &'a Labels,
+    /// `$externalLabels`
+    pub external_labels: &'a Labels,
+    /// `$externalURL`
+    pub external_url: &'a str,
+    /// `$value`
+    pub value: f64,
+    /// The time of the evaluation.
+    pub now: Timestamp,
+}
+
+/// Expands one template where there is nothing outside to speak of.
 pub fn expand(text: &str, labels: &Labels, value: f64, now: Timestamp) -> String {
+    expand_in(
+        text,
+        &Context {
+            labels,
+            external_labels: &Labels::new(),
+            external_url: "",
+            value,
+            now,
+        },
+    )
+}
+
+/// Expands one template. A failure goes into the text, so that the alert is told all the same.
+pub fn expand_in(text: &str, context: &Context<'_>) -> String {
     if !text.contains("{{") {
         return text.to_owned();
     }
-    let done = parse(text, now).and_then(|t| t.execute_to_string(&data(labels, value)));
+    let functions = functions::all(context.now, context.external_url);
+    let done = parse(text, functions).and_then(|t| t.execute_to_string(&data(context)));
     match done {
         Ok(text) => {
             // A label that an alert does not have is an empty text in Go's map of texts.

@@ -51,6 +51,10 @@ impl Labels {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
     }
+    /// Values by name.
+    pub fn into_map(self) -> BTreeMap<String, String> {
+        self.0
+    }
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -49,6 +49,11 @@ impl Timestamp {
             None => format!("@{}ms", self.0),
         }
     }
+    /// Reads RFC 3339, of any zone; what is finer than a millisecond is cut off.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let time = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+        Some(Self(time.timestamp_millis()))
+    }
     /// `HH:MM:SS`, UTC.
     pub fn clock(self) -> String {
         chrono::DateTime::from_timestamp_millis(self.0)

@@ -1,5 +1,6 @@
 //! Rules for tests, by name.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::engine::policy::{
@@ -27,7 +28,8 @@ pub fn rule(name: &str, selector: &str, window: u64, threshold: f64) -> Rule {
         keep_firing_for: Duration::ZERO,
         missing: Missing::Hold,
         labels: Labels::new(),
-        annotations: Labels::new(),
+        clears: BTreeSet::new(),
+        annotations: BTreeMap::new(),
         runbook: None,
         notify: vec!["oncall".to_owned()],
         silence_window: None,
@@ -208,6 +210,7 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
                         name: "county:ms:max".to_owned(),
                         expr: written("max without (host) (county_api_ms)"),
                         labels: Labels::new().with("team", "api"),
+                        clears: BTreeSet::new(),
                     })),
                 );
                 groups.push(group);

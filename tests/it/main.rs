@@ -1,6 +1,8 @@
 //! Everything that is tested from outside, in one binary so that it is linked once.
 
 mod clock;
+mod conformance;
+mod corpus;
 mod crash;
 mod differential;
 mod examples;
@@ -14,5 +16,6 @@ mod promql;
 mod promqltest;
 mod query;
 mod rules;
+mod ruletest;
 mod tell;
 mod template;

@@ -1,104 +1,142 @@
 //! Rule files that nobody in this project wrote: what must load does, what Prometheus refuses is refused.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ops::config::{SourceFile, read_rules};
+use ops::engine::policy::GroupRule;
+use ops::engine::template;
 use ops::model::written::{Problem, Severity};
 
-fn corpus(folder: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../shared/corpus")
-        .join(folder);
-    if path.is_dir() {
-        return Some(path);
-    }
-    eprintln!(
-        "SKIPPED: {} is not there, so real rule files were not read",
-        path.display()
-    );
-    None
-}
+use crate::conformance::Score;
+use crate::corpus;
 
-fn files(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files(&path, found);
-        } else if path.extension().is_some_and(|e| e == "yml" || e == "yaml") {
-            found.push(path);
-        }
+fn source(path: &Path, text: String) -> SourceFile {
+    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+    SourceFile {
+        path: name.clone(),
+        shown: name,
+        text,
     }
-    found.sort();
 }
 
 /// Rules in a file, and its errors.
 fn read(path: &Path) -> (usize, Vec<Problem>) {
     let text = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
-    let name = path.file_name().unwrap().to_string_lossy().into_owned();
-    let (rules, problems) = read_rules(&SourceFile {
-        path: name.clone(),
-        shown: name,
-        text,
-    });
+    let (rules, problems) = read_rules(&source(path, text));
     let errors = problems
         .into_iter()
         .filter(|p| p.severity == Severity::Error);
     (rules.count(), errors.collect())
 }
 
-#[test]
-fn every_real_rule_file_loads() {
-    let Some(dir) = corpus("rules") else { return };
-    let mut all = Vec::new();
-    files(&dir, &mut all);
-    let (mut rules, mut wrong) = (0, Vec::new());
+/// The rules of real files and those in files that load; what is wrong with the others.
+pub fn loads() -> Option<(Score, String)> {
+    let dir = corpus::folder("rules")?;
+    let all = corpus::files(&dir, &["yml", "yaml"]);
+    let mut score = Score {
+        what: "rules".to_owned(),
+        files: all.len(),
+        ..Score::default()
+    };
+    let mut wrong = String::new();
     for path in &all {
         let (count, errors) = read(path);
-        rules += count;
-        if let Some(error) = errors.first() {
-            wrong.push(format!("{}: {}", path.display(), error.brief()));
+        score.cases += count;
+        match errors.first() {
+            None => score.passed += count,
+            Some(error) => wrong += &format!("{}: {}\n", path.display(), error.brief()),
         }
     }
-    println!("{} files, {rules} rules", all.len());
-    assert!(all.len() > 100 && rules > 1_000, "too few to mean anything");
+    Some((score, wrong))
+}
+
+/// Files that promtool accepts or refuses, and on how many we agree; the others.
+pub fn formats() -> Option<(Score, String)> {
+    let dir = corpus::folder("rules-format")?;
+    let mut score = Score {
+        what: "rules-format".to_owned(),
+        ..Score::default()
+    };
+    let mut wrong = String::new();
+    for cells in corpus::table(&dir) {
+        let [file, _, verdict, first_error, ..] = cells.as_slice() else {
+            panic!("{cells:?}");
+        };
+        score.files += 1;
+        score.cases += 1;
+        let (_, errors) = read(&dir.join(file));
+        if errors.is_empty() == (verdict == "accepted") {
+            score.passed += 1;
+            continue;
+        }
+        let ours = errors
+            .first()
+            .map_or_else(|| "accepted".to_owned(), Problem::brief);
+        wrong += &format!("{file}: want {verdict} ({first_error}), got {ours}\n");
+    }
+    Some((score, wrong))
+}
+
+/// The templates of real rules, and those that can be expanded; the others.
+pub fn templates() -> Option<(Score, String)> {
+    let dir = corpus::folder("rules")?;
+    let mut score = Score {
+        what: "templates".to_owned(),
+        ..Score::default()
+    };
+    let mut wrong = String::new();
+    for path in corpus::files(&dir, &["yml", "yaml"]) {
+        let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+        let (rules, _) = read_rules(&source(&path, text));
+        let before = score.cases;
+        for rule in rules.groups.iter().flat_map(|g| &g.rules) {
+            let GroupRule::Alert(rule) = rule else {
+                continue;
+            };
+            let annotations = rule.annotations.values().map(String::as_str);
+            for text in rule.labels.iter().map(|(_, v)| v).chain(annotations) {
+                if !text.contains("{{") {
+                    continue;
+                }
+                score.cases += 1;
+                match template::check(text) {
+                    Ok(()) => score.passed += 1,
+                    Err(error) => wrong += &format!("{}: {text}: {error}\n", path.display()),
+                }
+            }
+        }
+        score.files += usize::from(score.cases > before);
+    }
+    Some((score, wrong))
+}
+
+#[test]
+fn every_real_rule_file_loads() {
+    let Some((score, wrong)) = loads() else {
+        return;
+    };
+    println!("{score:?}");
     assert!(
-        wrong.is_empty(),
-        "{} of {}:\n{}",
-        wrong.len(),
-        all.len(),
-        wrong.join("\n")
+        score.files > 100 && score.cases > 1_000,
+        "too few to mean anything"
     );
+    assert!(wrong.is_empty(), "\n{wrong}");
 }
 
 #[test]
 fn the_format_is_judged_as_promtool_judges_it() {
-    let Some(dir) = corpus("rules-format") else {
+    let Some((score, wrong)) = formats() else {
         return;
     };
-    let table = std::fs::read_to_string(dir.join("EXPECTED.tsv")).unwrap();
-    let (mut count, mut wrong) = (0, Vec::new());
-    for line in table.lines().skip(1) {
-        let cells: Vec<&str> = line.split('\t').collect();
-        let [file, _, verdict, first_error, ..] = cells.as_slice() else {
-            panic!("{line}");
-        };
-        count += 1;
-        let (_, errors) = read(&dir.join(file));
-        let accepted = errors.is_empty();
-        if accepted != (*verdict == "accepted") {
-            let ours = errors
-                .first()
-                .map_or_else(|| "accepted".to_owned(), Problem::brief);
-            wrong.push(format!(
-                "{file}: want {verdict} ({first_error}), got {ours}"
-            ));
-        }
-    }
-    assert!(count > 50, "too few to mean anything: {count}");
-    assert!(
-        wrong.is_empty(),
-        "{} of {count}:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(score.cases > 50, "too few to mean anything: {score:?}");
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn the_templates_of_real_rules_can_be_expanded() {
+    let Some((score, wrong)) = templates() else {
+        return;
+    };
+    assert!(score.cases > 1_000, "too few to mean anything: {score:?}");
+    assert!(wrong.is_empty(), "\n{wrong}");
 }

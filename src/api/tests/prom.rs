@@ -227,6 +227,7 @@ fn group(name: &str, expr: &str) -> Arc<Group> {
             expr: Arc::new(parse(expr, Dialect::PLAIN).unwrap()),
         },
         labels: Labels::new().with("team", name),
+        clears: std::collections::BTreeSet::new(),
     };
     Arc::new(Group {
         id: format!("g.yml/{name}"),

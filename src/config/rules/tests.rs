@@ -100,7 +100,12 @@ fn every_field_arrives() {
             "for {}, keep {}, silence {:?}",
             rule.for_, rule.keep_firing_for, rule.silence_window
         ),
-        format!("{} {} {:?}", rule.labels, rule.annotations, rule.notify),
+        format!(
+            "{} {} {:?}",
+            rule.labels,
+            rule.annotations.clone().into_iter().collect::<Labels>(),
+            rule.notify
+        ),
         format!("{:?}", rule.heal),
     ];
     expect![[r#"

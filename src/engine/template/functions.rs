@@ -22,8 +22,8 @@ type Done = Result<Value, TemplateError>;
 /// Bytes a pattern may take once compiled.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
-/// All functions, at a time.
-pub(super) fn all(now: Timestamp) -> FuncMap {
+/// All functions, at a time, of a program that is found at a URL.
+pub(super) fn all(now: Timestamp, external_url: &str) -> FuncMap {
     let mut map = FuncMap::new();
     let mut put = |name: &str, f: fn(&[Value]) -> Done| {
         map.insert(name.to_owned(), Arc::new(f) as gotmpl::ValueFunc);
@@ -51,7 +51,6 @@ pub(super) fn all(now: Timestamp) -> FuncMap {
     put("graphLink", |a| Ok(string(link(&text(a, 0), 0))));
     put("tableLink", |a| Ok(string(link(&text(a, 0), 1))));
     put("pathPrefix", |_| Ok(string(String::new())));
-    put("externalURL", |_| Ok(string(String::new())));
     put("humanize", |a| Ok(string(words::humanize(number(a)?))));
     put("humanize1024", |a| {
         Ok(string(words::humanize_1024(number(a)?)))
@@ -102,6 +101,11 @@ pub(super) fn all(now: Timestamp) -> FuncMap {
             "queries in templates are not answered: name what you need in the expression",
         ))
     });
+    let url = string(external_url.to_owned());
+    map.insert(
+        "externalURL".to_owned(),
+        Arc::new(move |_: &[Value]| Ok(url.clone())),
+    );
     let seconds = now.ms() as f64 / 1_000.0;
     map.insert(
         "now".to_owned(),

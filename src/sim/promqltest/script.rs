@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use crate::engine::promql::series_text::{
-    self, Content, SeriesTextError, Written, parse_number, parse_string,
+    self, Content, SeriesLine, SeriesTextError, Written, parse_number, parse_string,
 };
 use crate::model::labels::Labels;
 use crate::model::time::Duration;
@@ -41,7 +41,9 @@ pub enum Command {
 pub struct Load {
     /// The line, counted from 1.
     pub line: usize,
-    /// Sample i of a series lies at i times this, in milliseconds.
+    /// When the first samples are, in milliseconds since the epoch.
+    pub start_ms: i64,
+    /// Sample i of a series lies i times this later, in milliseconds.
     pub step_ms: i64,
     /// Whether classic histograms are stored as native ones as well.
     pub with_native: bool,
@@ -252,21 +254,47 @@ fn load(line: usize, text: &str, lines: &mut Lines<'_>) -> Result<Load, ScriptEr
             });
         }
     };
-    let mut load = Load {
+    let mut load = Loading::new(Load {
         line,
+        start_ms: 0,
         step_ms: duration(line, step)?,
         with_native,
         series: BTreeMap::new(),
-    };
-    let mut starts: BTreeMap<Labels, (usize, Vec<Option<i64>>)> = BTreeMap::new();
+    });
     while let Some((line, text)) = lines.next_of_block() {
-        let series = series_text::parse(text).map_err(in_line(line))?;
+        load.take(line, series_text::parse(text).map_err(in_line(line))?)?;
+    }
+    load.finish()
+}
+
+/// A load whose series come one after the other.
+#[derive(Debug)]
+pub struct Loading {
+    load: Load,
+    /// Start timestamps that wait for their samples.
+    starts: BTreeMap<Labels, (usize, Vec<Option<i64>>)>,
+}
+
+impl Loading {
+    /// A load whose series come now.
+    pub fn new(load: Load) -> Self {
+        Self {
+            load,
+            starts: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a series, or the start timestamps of the samples that follow. Of a series that comes twice, the last counts.
+    ///
+    /// # Errors
+    /// If there are not as many start timestamps as samples.
+    pub fn take(&mut self, line: usize, series: SeriesLine) -> Result<(), ScriptError> {
         match series.content {
             Content::Starts(offsets) => {
-                starts.insert(series.labels, (line, offsets));
+                self.starts.insert(series.labels, (line, offsets));
             }
             Content::Samples(samples) => {
-                let (_, starts) = starts.remove(&series.labels).unwrap_or_default();
+                let (_, starts) = self.starts.remove(&series.labels).unwrap_or_default();
                 if !starts.is_empty() && starts.len() != samples.len() {
                     return Err(ScriptError {
                         line,
@@ -282,16 +310,24 @@ fn load(line: usize, text: &str, lines: &mut Lines<'_>) -> Result<Load, ScriptEr
                     samples,
                     starts,
                 };
-                load.series.insert(series.labels, loaded);
+                self.load.series.insert(series.labels, loaded);
             }
         }
+        Ok(())
     }
-    match starts.into_values().next() {
-        Some((line, _)) => Err(ScriptError {
-            line,
-            what: "start timestamps without samples after them".to_owned(),
-        }),
-        None => Ok(load),
+
+    /// The whole load.
+    ///
+    /// # Errors
+    /// If samples are missing to start timestamps.
+    pub fn finish(self) -> Result<Load, ScriptError> {
+        match self.starts.into_values().next() {
+            Some((line, _)) => Err(ScriptError {
+                line,
+                what: "start timestamps without samples after them".to_owned(),
+            }),
+            None => Ok(self.load),
+        }
     }
 }
 

@@ -38,26 +38,61 @@ struct Series {
 }
 
 impl Store {
-    /// Appends a sample to a series.
+    /// How many series there are.
+    pub fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty()
+    }
+
+    /// The metrics of the series from a number on.
+    pub fn metrics_from(&self, number: usize) -> impl Iterator<Item = &str> {
+        let new = self.series.iter().skip(number);
+        new.map(|series| series.labels.get("__name__"))
+    }
+
+    /// The number of a series; it is there from now on.
+    pub fn number(&mut self, labels: &Labels) -> usize {
+        if let Some(number) = self.numbers.get(labels) {
+            return *number;
+        }
+        let number = self.series.len();
+        self.numbers.insert(labels.clone(), number);
+        self.series.push(Series {
+            labels: labels.clone(),
+            ..Series::default()
+        });
+        number
+    }
+
+    /// Appends a sample to a series. One that is the same as the newest is there already.
     ///
     /// # Errors
-    /// If the series has a sample at this time already, or after it.
-    pub fn append(&mut self, labels: &Labels, mut point: Point) -> Result<(), String> {
-        let number = *self.numbers.entry(labels.clone()).or_insert_with(|| {
-            self.series.push(Series {
-                labels: labels.clone(),
-                ..Series::default()
-            });
-            self.series.len() - 1
-        });
+    /// If the series has another sample at this time already, or one after it.
+    pub fn append(&mut self, labels: &Labels, point: Point) -> Result<(), String> {
+        let number = self.number(labels);
+        self.push(number, point)
+    }
+
+    /// As [`Store::append`], by the number of the series.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    pub fn push(&mut self, number: usize, mut point: Point) -> Result<(), String> {
         let Some(series) = self.series.get_mut(number) else {
             return Ok(());
         };
         let last = series.points.last();
-        if last.is_some_and(|last| last.ts >= point.ts) {
+        if let Some(last) = last.filter(|last| last.ts >= point.ts) {
+            if last.ts == point.ts && is_same(&last.value, &point.value) {
+                return Ok(());
+            }
             return Err(format!(
-                "{labels} has a sample at {} ms or later already",
-                point.ts
+                "{} has a sample at {} ms or later already",
+                series.labels, point.ts
             ));
         }
         if let Value::Histogram(histogram) = &mut point.value {
@@ -80,7 +115,7 @@ impl Store {
     /// As [`Store::append`]; also if a classic histogram is none.
     pub fn load(&mut self, load: &Load) -> Result<(), ScriptError> {
         for (labels, loaded) in &load.series {
-            for point in points(load.step_ms, loaded) {
+            for point in points(load, loaded) {
                 self.append(labels, point).map_err(|what| ScriptError {
                     line: loaded.line,
                     what,
@@ -125,7 +160,7 @@ impl Store {
             of.set("__name__", base);
             of.set("le", "");
             let histograms = found.entry(of).or_default();
-            for point in points(load.step_ms, loaded) {
+            for point in points(load, loaded) {
                 let Value::Float(value) = point.value else {
                     continue;
                 };
@@ -186,10 +221,30 @@ impl Series {
     }
 }
 
+/// Whether two values are the same to the last bit; what is known of a reset does not count.
+fn is_same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits(),
+        (Value::Histogram(a), Value::Histogram(b)) => {
+            let plain = |h: &Histogram| {
+                let mut h = h.clone();
+                h.set_hint(ResetHint::Unknown);
+                h
+            };
+            plain(a) == plain(b)
+        }
+        (Value::Float(_), Value::Histogram(_)) | (Value::Histogram(_), Value::Float(_)) => false,
+    }
+}
+
 /// Samples with their times.
-fn points(step_ms: i64, loaded: &Loaded) -> impl Iterator<Item = Point> + '_ {
+pub(in crate::sim) fn points<'a>(
+    load: &Load,
+    loaded: &'a Loaded,
+) -> impl Iterator<Item = Point> + use<'a> {
+    let (start_ms, step_ms) = (load.start_ms, load.step_ms);
     let starts = loaded.starts.iter().copied().chain(std::iter::repeat(None));
-    let times = (0_i64..).map(move |i| i.saturating_mul(step_ms));
+    let times = (0_i64..).map(move |i| start_ms.saturating_add(i.saturating_mul(step_ms)));
     times
         .zip(&loaded.samples)
         .zip(starts)
@@ -351,7 +406,11 @@ mod tests {
             Some((120_000, 3.0))
         );
         let mut store = store;
-        let again = parse("load 1m\n a _ _ 3").unwrap();
+        let same = parse("load 1m\n a _ _ 3").unwrap();
+        if let Some(Command::Load(same)) = same.first() {
+            store.load(same).unwrap();
+        }
+        let again = parse("load 1m\n a _ _ 4").unwrap();
         let Some(Command::Load(again)) = again.first() else {
             panic!("a load");
         };
