@@ -65,9 +65,38 @@ pub struct RuleRun {
 
 /// A plan, with room of its own if it keeps anything.
 #[derive(Debug)]
-struct Resolved {
+pub(super) struct Resolved {
     plan: Plan,
     room: Option<Box<Workspace>>,
+}
+
+impl Resolved {
+    /// An expression over the series there are.
+    pub fn new<S: Source>(
+        expr: &Arc<Expr>,
+        source: &S,
+        settings: &Settings,
+    ) -> Result<Self, String> {
+        let plan = Plan::new(expr.clone(), source, settings).map_err(|e| e.to_string())?;
+        let room = plan.keeps().then(Box::default);
+        Ok(Self { plan, room })
+    }
+
+    /// Evaluates it at a time and gives each element to `take`; `shared` is room for a plan that keeps nothing.
+    pub fn evaluate<S: Source>(
+        &mut self,
+        at: Timestamp,
+        source: &S,
+        shared: &mut Workspace,
+        take: impl FnMut(&Arc<Labels>, ValueRef<'_>),
+    ) -> Result<(), String> {
+        let room = self.room.as_deref_mut().unwrap_or(shared);
+        self.plan
+            .evaluate(at.ms(), source, room)
+            .map_err(|e| e.to_string())?;
+        self.plan.each(room, take);
+        Ok(())
+    }
 }
 
 impl GroupRun {
@@ -154,7 +183,17 @@ impl GroupRule {
 }
 
 /// Elements of a result: by the text that names the alert, its labels and its value.
-type Elements = BTreeMap<String, (Labels, f64)>;
+pub(super) type Elements = BTreeMap<String, (Labels, f64)>;
+
+/// Enters an element of a result.
+pub(super) fn enter(found: &mut Elements, labels: &Labels, value: ValueRef<'_>) {
+    let labels = nameless(labels);
+    let value = match value {
+        ValueRef::Float(value) => value,
+        ValueRef::Histogram(h) => h.count(),
+    };
+    found.insert(labels.to_string(), (labels, value));
+}
 
 impl Engine {
     /// Evaluates the groups that are due.
@@ -198,31 +237,21 @@ impl Engine {
         resolved: &mut Option<Resolved>,
         expr: &Arc<Expr>,
         at: Timestamp,
-        mut take: impl FnMut(&Labels, ValueRef<'_>),
+        take: impl FnMut(&Arc<Labels>, ValueRef<'_>),
     ) -> Result<(), String> {
         let one = match resolved {
             Some(one) => one,
             None => {
-                let plan = Plan::new(expr.clone(), &self.series, &self.settings)
-                    .map_err(|e| e.to_string())?;
+                let one = Resolved::new(expr, &self.series, &self.settings)?;
                 for read in reads(expr, &self.settings) {
                     for number in self.series.select(&read.matchers) {
                         self.series.need(number, read.back);
                     }
                 }
-                let room = plan.keeps().then(Box::default);
-                resolved.insert(Resolved { plan, room })
+                resolved.insert(one)
             }
         };
-        let room = match &mut one.room {
-            Some(room) => room,
-            None => &mut self.room,
-        };
-        one.plan
-            .evaluate(at.ms(), &self.series, room)
-            .map_err(|e| e.to_string())?;
-        one.plan.each(room, |labels, value| take(labels, value));
-        Ok(())
+        one.evaluate(at, &self.series, &mut self.room, take)
     }
 
     fn record(
@@ -457,12 +486,7 @@ impl Engine {
     ) -> Result<Elements, String> {
         let mut found = Elements::new();
         self.evaluate(resolved, expr, at, |labels, value| {
-            let labels = nameless(labels);
-            let value = match value {
-                ValueRef::Float(value) => value,
-                ValueRef::Histogram(h) => h.count(),
-            };
-            found.insert(labels.to_string(), (labels, value));
+            enter(&mut found, labels, value);
         })?;
         Ok(found)
     }
