@@ -29,12 +29,13 @@ pub mod state;
 pub mod template;
 pub mod transcript;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::engine::command::Command;
 use crate::engine::echo::Echo;
 use crate::engine::event::{AlertKey, Entry, Event, Run, RunEnd};
+use crate::engine::heal::verify::Judging;
 use crate::engine::intake::{Admitted, Batch};
 use crate::engine::limits::{BROKEN_NAMED_MAX, LATE_MAX};
 use crate::engine::own::Own;
@@ -131,6 +132,8 @@ pub struct Engine {
     /// How expressions are evaluated, and room for it.
     settings: Settings,
     room: Workspace,
+    /// What was worked out for runs that are being judged by an expression.
+    judging: BTreeMap<String, Judging>,
     /// Samples of our own that are to be stored.
     own: Batch,
     echo: Echo,
@@ -165,6 +168,7 @@ impl Engine {
             numbers: Vec::new(),
             settings: promql::settings::Settings::default(),
             room: Workspace::default(),
+            judging: BTreeMap::new(),
             own: Batch::default(),
             echo: Echo::default(),
             events: Vec::new(),
@@ -385,6 +389,7 @@ impl Engine {
             });
         }
         self.policy = Some(policy);
+        self.judging.clear();
         self.drop_removed_rules();
         let mut book = std::mem::take(&mut self.book);
         self.end_edited(&mut book);

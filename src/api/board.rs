@@ -209,11 +209,10 @@ fn markers(view: View<'_>, metric: &str, from: Timestamp) -> Vec<Marker> {
             } else {
                 "heal"
             };
-            mark(
-                at,
-                kind,
-                format!("{}: {}", run.script, word(&outcome).replace('_', " ")),
-            );
+            let why = heal.why.iter().map(|why| format!("; {why}"));
+            let why: String = why.collect();
+            let words = word(&outcome).replace('_', " ");
+            mark(at, kind, format!("{}: {words}{why}", run.script));
         }
     }
     markers.sort_by_key(|m| m.at);

@@ -37,7 +37,7 @@ pub fn shown(heal: &Heal) -> Value {
         "step": run.step, "attempt": run.attempt, "script": run.script, "args": run.args,
         "claimed_at": heal.claimed_at.rfc3339(), "ended": ended,
         "good_since": heal.good_since.map(Timestamp::rfc3339),
-        "closed": heal.closed.map(|(at, outcome)| json!({"at": at.rfc3339(), "outcome": outcome})),
+        "closed": heal.closed.map(|(at, outcome)| json!({"at": at.rfc3339(), "outcome": outcome, "why": heal.why})),
     })
 }
 

@@ -169,7 +169,13 @@ impl Story {
             let outcome = match &heal.closed {
                 None => "not judged yet".to_owned(),
                 Some((at, outcome)) => {
-                    format!("{} at {}", word(outcome).replace('_', " "), at.rfc3339())
+                    let why = heal.why.iter().map(|why| format!(", as {why}"));
+                    let why: String = why.collect();
+                    format!(
+                        "{} at {}{why}",
+                        word(outcome).replace('_', " "),
+                        at.rfc3339()
+                    )
                 }
             };
             lines.push(format!(

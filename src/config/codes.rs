@@ -64,6 +64,8 @@ pub const GROUP_NAME: &str = "OPS-R025";
 pub const RECORD: &str = "OPS-R026";
 /// Prometheus reads only the first document of a rule file; this is a later one (warning).
 pub const LATER_DOCUMENT: &str = "OPS-R027";
+/// A `verify` can say nothing about what came after a heal.
+pub const VERIFY: &str = "OPS-R028";
 /// A rate looks back less than twice as long as its group waits between evaluations (warning).
 pub const SHORT_RANGE: &str = "OPS-R030";
 /// A label's template asks for the value, so that each value is another alert (warning).
@@ -200,6 +202,10 @@ pub const ALL: &[(&str, &str)] = &[
     (
         LATER_DOCUMENT,
         "a document after the first, which Prometheus would not read (warning)",
+    ),
+    (
+        VERIFY,
+        "a `verify` can say nothing about what came after a heal",
     ),
     (
         SHORT_RANGE,

@@ -463,7 +463,7 @@ pub(in crate::config) fn single(
 }
 
 /// An expression; what is wrong with it is shown where it stands.
-fn promql(report: &mut Report<'_>, node: &Node) -> Option<Written> {
+pub(in crate::config) fn promql(report: &mut Report<'_>, node: &Node) -> Option<Written> {
     let text = report.text(node)?;
     match parse(text, Dialect::PLAIN) {
         Ok(expr) => Some(Written {

@@ -7,9 +7,13 @@
     clippy::indexing_slicing
 )]
 
+use std::sync::Arc;
+
 use crate::config::codes;
+use crate::config::groups::promql;
 use crate::config::report::{Fields, Report};
 use crate::config::yaml::{Kind, Node};
+use crate::engine::heal::verify::Verify;
 use crate::engine::policy::{Heal, Step};
 use crate::model::labels::is_label_name;
 use crate::model::time::Duration;
@@ -74,6 +78,7 @@ fn with_defaults(name: &str) -> Heal {
         limit_per: Duration::from_hours(1),
         backoff_min: Duration::from_secs(30),
         backoff_max: Duration::from_mins(10),
+        verify: None,
         settle: Duration::from_secs(30),
         within: Duration::from_mins(5),
         hold: Duration::from_mins(1),
@@ -137,10 +142,20 @@ fn terms(report: &mut Report<'_>, fields: &mut Fields<'_>, heal: &mut Heal) {
     {
         heal.page_after_heal = after;
     }
-    fields.later(
-        report,
-        &["verify", "unhealthy", "rearm", "probation", "mode"],
-    );
+    heal.verify = fields.take("verify").and_then(|n| verify(report, n));
+    fields.later(report, &["unhealthy", "rearm", "probation", "mode"]);
+}
+
+/// The expression that shows whether it worked.
+fn verify(report: &mut Report<'_>, node: &Node) -> Option<Arc<Verify>> {
+    match Verify::new(promql(report, node)?) {
+        Ok(verify) => Some(Arc::new(verify)),
+        Err(unfit) => {
+            let span = report.within(node, unfit.span);
+            report.error(codes::VERIFY, &span, unfit.message, unfit.hint);
+            None
+        }
+    }
 }
 
 /// Reads `3 in 1h`.

@@ -101,6 +101,7 @@ impl Lint {
         let (docs, _) = rule_documents(&file.text);
         for rule in each_rule(&docs) {
             labels_of_values(&mut report, &rule);
+            self.verify(&mut report, &rule);
             let Some(node) = rule.value("expr") else {
                 self.window(&mut report, &rule);
                 continue;
@@ -122,6 +123,17 @@ impl Lint {
 
     /// A rule that is there already, with the same name, labels and expression. Rules that record one name by different
     /// expressions are left alone: what they find may well be different series.
+    /// What a heal is judged by.
+    fn verify(&self, report: &mut Report<'_>, rule: &Written<'_>) {
+        let node = rule.value("heal").and_then(|h| groups::value(h, "verify"));
+        let Some(node) = node else { return };
+        let Some(expr) = text(node).and_then(|t| parse(t, Dialect::PLAIN).ok()) else {
+            return;
+        };
+        verify_condition(report, node, &expr);
+        self.unknown(report, node, &expr);
+    }
+
     fn twice(
         &mut self,
         report: &mut Report<'_>,
@@ -294,6 +306,34 @@ fn condition(report: &mut Report<'_>, node: &Node, expr: &Expr) {
             span,
             "there is no condition here, so the alert fires wherever there is data",
             "compare it with something: `… > 0.05`",
+        ),
+    };
+    let span = report.within(node, span);
+    report.warn(code, &span, message, hint);
+}
+
+/// A verify that holds always, or never.
+fn verify_condition(report: &mut Report<'_>, node: &Node, expr: &Expr) {
+    let (code, span, message, hint) = match odd(expr) {
+        // Its value is its truth.
+        None | Some(Odd::Bool(_)) => return,
+        Some(Odd::Never(span)) => (
+            codes::NEVER,
+            span,
+            "this comparison is never true, so no heal counts as one that worked",
+            "`count` of nothing is nothing, not 0: for what must be gone, use `absent(…)`",
+        ),
+        Some(Odd::Always(span)) => (
+            codes::ALWAYS,
+            span,
+            "this comparison is always true, so every heal counts as one that worked",
+            "compare with what is good again",
+        ),
+        Some(Odd::NoCondition(span)) => (
+            codes::NO_CONDITION,
+            span,
+            "there is no condition here: it holds for every value but 0",
+            "say what is good again: `… < 0.02`",
         ),
     };
     let span = report.within(node, span);

@@ -271,6 +271,19 @@ impl Engine {
         edges.into_iter().for_each(|edge| self.emit(edge));
     }
 
+    /// Whether a script is at work for an incident, or is being judged by more than that the alerts are over: what comes
+    /// of it decides what people are told.
+    fn is_healing(&self, incident: u64) -> bool {
+        let verifies = || {
+            let rule = &self.state.incidents.get(&incident)?.rule;
+            Some(self.book.rule(rule)?.heal.as_ref()?.verify.is_some())
+        };
+        let mut open = self.state.heals.values().filter(|h| h.closed.is_none());
+        open.any(|h| {
+            h.run.incident == incident && (h.ended.is_none() || verifies().unwrap_or(false))
+        })
+    }
+
     /// Opens an incident for each rule that fires and has none; closes those whose last alert is over.
     pub(super) fn group_alerts(&mut self) {
         let firing: BTreeSet<RuleId> = self
@@ -288,13 +301,7 @@ impl Engine {
             .map(|(_, id)| *id)
             .collect();
         for id in closing {
-            // A script that is still at work decides what the closing message says.
-            if self
-                .state
-                .heals
-                .values()
-                .any(|h| h.run.incident == id && h.ended.is_none() && h.closed.is_none())
-            {
+            if self.is_healing(id) {
                 continue;
             }
             let cause = self

@@ -286,6 +286,9 @@ pub enum Event {
     HealClosed {
         run: String,
         outcome: Outcome,
+        /// What the rule's `verify` said, where it has one and it did not hold.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     /// No step is left, or none may follow.
     HealExhausted {

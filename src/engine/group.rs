@@ -151,7 +151,17 @@ impl GroupRule {
 }
 
 /// Elements of a result: by the text that names the alert, its labels and its value.
-type Elements = BTreeMap<String, (Labels, f64)>;
+pub(super) type Elements = BTreeMap<String, (Labels, f64)>;
+
+/// Enters an element of a result.
+pub(super) fn enter(found: &mut Elements, labels: &Labels, value: ValueRef<'_>) {
+    let labels = nameless(labels);
+    let value = match value {
+        ValueRef::Float(value) => value,
+        ValueRef::Histogram(h) => h.count(),
+    };
+    found.insert(labels.to_string(), (labels, value));
+}
 
 impl Engine {
     /// Evaluates the groups that are due.
@@ -424,12 +434,7 @@ impl Engine {
     ) -> Result<Elements, String> {
         let mut found = Elements::new();
         self.evaluate(resolved, expr, at, |labels, value| {
-            let labels = nameless(labels);
-            let value = match value {
-                ValueRef::Float(value) => value,
-                ValueRef::Histogram(h) => h.count(),
-            };
-            found.insert(labels.to_string(), (labels, value));
+            enter(&mut found, labels, value);
         })?;
         Ok(found)
     }

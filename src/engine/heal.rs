@@ -7,12 +7,15 @@
     clippy::indexing_slicing
 )]
 
+mod fresh;
+pub mod verify;
 mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::engine::event::{AlertKey, Event, Outcome, Run, RunEnd};
+use crate::engine::heal::verify::Said;
 use crate::engine::limits::HEAL_BUSY_MAX;
 use crate::engine::policy::{Compare, Condition, Heal as Terms, Rule, Test};
 use crate::engine::rule::Judged;
@@ -57,6 +60,9 @@ impl Engine {
         for heal in open {
             self.verify(&heal);
         }
+        let heals = &self.state.heals;
+        let is_open = |run: &String| heals.get(run).is_some_and(|h| h.closed.is_none());
+        self.judging.retain(|run, _| is_open(run));
         let incidents: Vec<u64> = self.state.open.values().copied().collect();
         for id in incidents {
             self.step_incident(id);
@@ -81,16 +87,22 @@ impl Engine {
             output,
         });
         if let Some(outcome) = outcome {
-            self.close_run(run, outcome);
+            self.close_run(run, outcome, None);
         }
         self.step_heals();
         self.send_pages();
     }
 
-    fn close_run(&mut self, run: &str, outcome: Outcome) {
+    /// `why`: what the rule's `verify` says, if it does not hold.
+    fn close_run(&mut self, run: &str, outcome: Outcome, why: Option<String>) {
+        let words = match &why {
+            Some(why) => format!("{}: {why}", outcome.words()),
+            None => outcome.words().to_owned(),
+        };
         self.emit(Event::HealClosed {
             run: run.to_owned(),
             outcome,
+            why,
         });
         let Some((incident, target)) = self
             .state
@@ -106,17 +118,17 @@ impl Engine {
             // script left behind is still to be looked at.
             Outcome::NoEffect | Outcome::Failed | Outcome::TimedOut => {
                 if !self.fires_still(incident, Some(&target)) {
-                    self.exhaust(incident, &target, outcome.words().to_owned());
+                    self.exhaust(incident, &target, words);
                 }
             }
             Outcome::NotStarted | Outcome::NotApplicable | Outcome::Busy => {
                 let elsewhere = self.fires_still(incident, None);
                 if elsewhere && !self.fires_still(incident, Some(&target)) {
-                    self.exhaust(incident, &target, outcome.words().to_owned());
+                    self.exhaust(incident, &target, words);
                 }
             }
             Outcome::Worse | Outcome::Unverifiable | Outcome::Unknown | Outcome::Refused => {
-                self.exhaust(incident, &target, outcome.words().to_owned())
+                self.exhaust(incident, &target, words)
             }
         }
     }
@@ -165,7 +177,7 @@ impl Engine {
             .rule(&incident.rule)
             .and_then(|r| r.heal.clone().map(|h| (Arc::clone(r), h)))
         else {
-            self.close_run(&heal.run.id, Outcome::Unverifiable);
+            self.close_run(&heal.run.id, Outcome::Unverifiable, None);
             return;
         };
         let fresh_from = ended.at + terms.settle;
@@ -173,7 +185,15 @@ impl Engine {
             return;
         }
         let deadline = ended.at + terms.within.max(terms.settle);
-        let judged = self.judge_target(&rule, &terms, incident, &heal.run.target, fresh_from);
+        let own = self.judge_target(&rule, &terms, incident, &heal.run.target, fresh_from);
+        let said = match &terms.verify {
+            Some(verify) => {
+                let target = terms.target.as_deref();
+                self.judge_verify(verify, &heal.run, target, fresh_from, deadline)
+            }
+            None => Said::from(own),
+        };
+        let (judged, why) = (said.judged, said.why);
         let run = heal.run.id.clone();
         match (judged, heal.good_since) {
             (Judged::Good(_), None) if self.now <= deadline => {
@@ -182,11 +202,11 @@ impl Engine {
                     good_since: Some(self.now),
                 });
                 if terms.hold.is_zero() {
-                    self.close_run(&run, Outcome::Healed);
+                    self.close_run(&run, Outcome::Healed, None);
                 }
             }
             (Judged::Good(_), Some(since)) if self.now.since(since) >= terms.hold => {
-                self.close_run(&run, Outcome::Healed)
+                self.close_run(&run, Outcome::Healed, None)
             }
             (Judged::Good(_), Some(_)) => {}
             (Judged::Bad(_), Some(_)) if self.now < deadline => self.emit(Event::HealVerifying {
@@ -196,13 +216,13 @@ impl Engine {
             (Judged::NoData, _) if self.now < deadline + terms.hold => {}
             (Judged::Bad(_) | Judged::NoData | Judged::Good(_), _) if self.now < deadline => {}
             (_, _) if matches!(ended.end, RunEnd::Unknown { .. }) => {
-                self.close_run(&run, Outcome::Unknown)
+                self.close_run(&run, Outcome::Unknown, why)
             }
-            (Judged::NoData, _) => self.close_run(&run, Outcome::Unverifiable),
-            (Judged::Bad(value), _) if worse(&rule, heal.run.value, value) => {
-                self.close_run(&run, Outcome::Worse)
+            (Judged::NoData, _) => self.close_run(&run, Outcome::Unverifiable, why),
+            (Judged::Bad(_), _) if matches!(own, Judged::Bad(value) if worse(&rule, heal.run.value, value)) => {
+                self.close_run(&run, Outcome::Worse, why)
             }
-            (Judged::Bad(_) | Judged::Good(_), _) => self.close_run(&run, Outcome::NoEffect),
+            (Judged::Bad(_) | Judged::Good(_), _) => self.close_run(&run, Outcome::NoEffect, why),
         }
     }
 

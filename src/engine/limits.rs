@@ -78,6 +78,9 @@ pub const TICKS_LATE_AFTER: Duration = Duration::from_mins(1);
 pub const OWN_ALERTS_MAX: usize = 100;
 /// Closed heal runs kept for people to look at.
 pub const HEALS_CLOSED_MAX: usize = 1_000;
+/// After a heal has settled, a `verify` waits this long for series that have no sample since: longer than most senders
+/// take from one to the next. Those that are still silent then are taken to have ended.
+pub const VERIFY_WAIT: Duration = Duration::from_mins(1);
 /// Retries of a script that says it is busy (exit 75).
 pub const HEAL_BUSY_MAX: u32 = 5;
 /// Bytes of a PromQL expression; a longer one is refused. The longest of some thousand public rules has about 2 KiB.

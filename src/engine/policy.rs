@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::heal::verify::Verify;
 use crate::engine::promql::ast::{Expr, Kind};
 use crate::engine::promql::reads::{Read, reads};
 use crate::engine::promql::settings::Settings;
@@ -134,12 +135,19 @@ pub struct ExprTest {
 }
 
 /// An expression with its text.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Written {
     /// As written.
     pub text: String,
     /// As read.
     pub expr: Arc<Expr>,
+}
+
+impl Written {
+    /// Its text on one line.
+    pub fn words(&self) -> String {
+        self.text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
 }
 
 impl ExprTest {
@@ -191,7 +199,7 @@ impl Rule {
     pub fn words(&self) -> String {
         match &self.test {
             Test::Window(w) => format!("{} over {}", w.condition.words(), w.window),
-            Test::Expr(e) => e.expr.text.split_whitespace().collect::<Vec<_>>().join(" "),
+            Test::Expr(e) => e.expr.words(),
         }
     }
     /// The number it compares with, if it is one comparison.
@@ -381,6 +389,8 @@ pub struct Heal {
     pub backoff_min: Duration,
     /// … doubling up to this.
     pub backoff_max: Duration,
+    /// What shows that it worked; `None`: the rule's own condition is false.
+    pub verify: Option<Arc<Verify>>,
     /// Signals are ignored for this long after the script ends.
     pub settle: Duration,
     /// The verify must become true within this time after the script's end …

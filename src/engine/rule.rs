@@ -15,7 +15,7 @@ use crate::engine::group::GroupRun;
 use crate::engine::policy::{
     Aggregate, Condition, GroupRule, Policy, Rule, RuleId, Test, WindowTest,
 };
-use crate::engine::promql::reads::reads;
+use crate::engine::promql::reads::{Read, reads};
 use crate::engine::promql::settings::Settings;
 use crate::engine::series::{SeriesSet, Window};
 use crate::model::labels::SeriesKey;
@@ -152,6 +152,9 @@ pub struct Book {
     readers: BTreeMap<String, Vec<(usize, usize)>>,
     /// … and of those that may read any metric.
     read_any: Vec<(usize, usize)>,
+    /// What the `verify` of rules reads, by metric, and what may be of any metric: it is kept before it is needed.
+    verify_reads: BTreeMap<String, Vec<Read>>,
+    verify_read_any: Vec<Read>,
     /// Group and place of rules that must be resolved anew: there are more series than when they were.
     pub(super) unresolved: BTreeSet<(usize, usize)>,
 }
@@ -186,6 +189,7 @@ impl Book {
                 book.read(rule, (at, place));
             }
         }
+        book.read_verifies();
         for number in 0..u32::try_from(series.len()).unwrap_or(u32::MAX) {
             book.enter(series, number, &is_active);
         }
@@ -211,6 +215,20 @@ impl Book {
         }
     }
 
+    /// Enters what the rules' `verify` reads.
+    fn read_verifies(&mut self) {
+        let settings = Settings::default();
+        let heals = self.by_id.values().filter_map(|r| r.heal.as_ref());
+        for verify in heals.filter_map(|h| h.verify.as_ref()) {
+            for read in reads(&verify.written.expr, &settings) {
+                match read.metric().map(str::to_owned) {
+                    Some(metric) => self.verify_reads.entry(metric).or_default().push(read),
+                    None => self.verify_read_any.push(read),
+                }
+            }
+        }
+    }
+
     /// Enters a series with every rule that judges it.
     pub fn enter(
         &mut self,
@@ -224,6 +242,12 @@ impl Book {
         let readers = self.readers.get(key.metric()).into_iter().flatten();
         self.unresolved
             .extend(readers.chain(&self.read_any).copied());
+        let verifies = self.verify_reads.get(key.metric()).into_iter().flatten();
+        for read in verifies.chain(&self.verify_read_any) {
+            if key.matches(&read.matchers) {
+                series.need(number, read.back);
+            }
+        }
         let Some(candidates) = self.by_metric.get(key.metric()) else {
             return;
         };

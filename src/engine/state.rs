@@ -169,6 +169,9 @@ pub struct Heal {
     pub good_since: Option<Timestamp>,
     /// When it was closed, and how.
     pub closed: Option<(Timestamp, Outcome)>,
+    /// What the rule's `verify` said when it was closed, if it did not hold.
+    #[serde(default)]
+    pub why: Option<String>,
 }
 
 /// How a script ended.
@@ -647,6 +650,7 @@ impl State {
                         ended: None,
                         good_since: None,
                         closed: None,
+                        why: None,
                     },
                 );
             }
@@ -670,11 +674,11 @@ impl State {
                     h.good_since = *good_since;
                 }
             }
-            Event::HealClosed { run, outcome } => {
+            Event::HealClosed { run, outcome, why } => {
                 let Some(h) = self.heals.get_mut(run) else {
                     return;
                 };
-                h.closed = Some((at, *outcome));
+                (h.closed, h.why) = (Some((at, *outcome)), why.clone());
                 let (incident, target, step) = (h.run.incident, h.run.target.clone(), h.run.step);
                 self.set_plan(incident, &target, |p| {
                     (p.run, p.last) = (None, Some(*outcome));

@@ -154,9 +154,14 @@ pub fn words(event: &Event, state: &State) -> Option<String> {
             run,
             good_since: None,
         } => ("verify", format!("{} looks bad again", script(state, run))),
-        Event::HealClosed { run, outcome } => (
+        Event::HealClosed { run, outcome, why } => (
             "heal",
-            format!("{} {}", script(state, run), outcome.words()),
+            format!(
+                "{} {}{}",
+                script(state, run),
+                outcome.words(),
+                after_colon(why.as_deref().unwrap_or_default())
+            ),
         ),
         Event::HealExhausted {
             incident,
@@ -319,7 +324,7 @@ fn short(value: f64) -> String {
 }
 
 /// At most three digits after the point; the very small and the very great by their exponent.
-fn number(value: f64) -> String {
+pub(in crate::engine) fn number(value: f64) -> String {
     let size = value.abs();
     if size >= 1e15 || (size < 1e-3 && size > 0.0) {
         return format!("{value:.3e}");

@@ -54,7 +54,7 @@ pub fn faults(world: &World) -> Vec<String> {
                         fault(format!("#{incident}: a failed heal paged nobody"));
                     }
                 }
-                Event::HealClosed { run, outcome } if *outcome != Outcome::Healed => {
+                Event::HealClosed { run, outcome, .. } if *outcome != Outcome::Healed => {
                     let incident = state.heals[run].run.incident;
                     let open = state.incidents[&incident].closed.is_none()
                         && state.incidents[&incident]

@@ -103,6 +103,19 @@ fn a_policy(dice: &mut Dice, scale: u64) -> Arc<Policy> {
             h.within = dice.secs(&[4, 10], scale);
             h.hold = dice.secs(&[0, 3], scale);
             h.backoff_min = dice.secs(&[1, 5], scale);
+            let verify = *dice.one(&[
+                "",
+                "",
+                "METRIC < 100",
+                "avg_over_time(METRIC[RANGEs]) < 100",
+                "sum without (host) (METRIC) < 200",
+                "max_over_time(METRIC[RANGEs:]) < 100",
+                "absent(METRIC > 100)",
+                "METRIC < bool 100 and on () a offset RANGEs",
+            ]);
+            let verify = verify.replace("METRIC", metric);
+            let verify = verify.replace("RANGE", &(5 * scale).to_string());
+            h.verify = (!verify.is_empty()).then(|| rules::verify(&verify));
             h.page_after_heal = dice.roll(2) == 0;
             h.group = (*dice.one(&["g", metric])).to_owned();
             h.steps

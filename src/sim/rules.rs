@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::engine::heal::verify::Verify;
 use crate::engine::policy::{
     Aggregate, Compare, Condition, ExprTest, Group, GroupRule, Heal, Missing, Policy, Recording,
     Rule, RuleId, Step, Test, WindowTest, Written,
@@ -68,6 +69,11 @@ pub fn written(text: &str) -> Written {
     }
 }
 
+/// What shows that a heal worked.
+pub fn verify(text: &str) -> Arc<Verify> {
+    Arc::new(Verify::new(written(text)).unwrap())
+}
+
 pub fn above(threshold: f64) -> Condition {
     Condition::Threshold {
         aggregate: Aggregate::Avg,
@@ -92,6 +98,7 @@ pub fn heal(scripts: &[&str]) -> Heal {
         limit_per: S(3600),
         backoff_min: S(30),
         backoff_max: S(600),
+        verify: None,
         settle: S(5),
         within: S(60),
         hold: S(10),
@@ -148,6 +155,25 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
                 h.target = Some("host".to_owned());
                 r.heal = Some(h);
             }
+            "heal_verify" => {
+                let mut h = heal(&["fix.sh"]);
+                h.verify = Some(verify("job:error_ratio:5m < 0.02"));
+                r.heal = Some(h);
+            }
+            "heal_verify_hosts" => {
+                let mut h = heal(&["fix.sh"]);
+                h.target = Some("host".to_owned());
+                h.verify = Some(verify("rate(api_errors_total[5m]) == 0"));
+                h.hold = Duration::ZERO;
+                r.heal = Some(h);
+            }
+            "expr_heal_verify" => {
+                let mut h = heal(&["fix.sh"]);
+                h.verify = Some(verify("max_over_time(sum(api_errors)[1m:10s]) < 5"));
+                r.heal = Some(h);
+                groups.push(expr_group(r, "county_api_ms > 1000", 0));
+                continue;
+            }
             "heal_two" => r.heal = Some(heal(&["fix.sh", "fix_more.sh"])),
             "window" => r.silence_window = Some(S(60)),
             "resolve_missing" => r.missing = Missing::Resolve,
@@ -180,6 +206,11 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
             }
             "expr_sum" => {
                 groups.push(expr_group(r, "count(county_api_ms > 1000) > 1", 0));
+                continue;
+            }
+            "expr_on" => {
+                let text = "county_api_ms > on (region) county_limit_ms";
+                groups.push(expr_group(r, text, 0));
                 continue;
             }
             "expr_many" => {

@@ -137,8 +137,10 @@ fn the_scenarios_that_ship_go_as_they_are_written_and_a_wrong_one_is_shown() {
             .unwrap();
         (run.status.code(), String::from_utf8(run.stdout).unwrap())
     };
-    let (code, out) = play(&root.join("alerts/records_queue.scenario"));
-    assert_eq!(code, Some(0), "{out}");
+    for file in ["records_queue", "vote_api"] {
+        let (code, out) = play(&root.join(format!("alerts/{file}.scenario")));
+        assert_eq!(code, Some(0), "{out}");
+    }
     let file = root.join("alerts/county_api.scenario");
     let (code, out) = play(&file);
     assert_eq!(code, Some(0), "{out}");

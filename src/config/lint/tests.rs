@@ -175,3 +175,25 @@ fn metrics_are_compared_with_those_that_exist() {
         alerts/a.yml:5:72: the running engine has no metric `zzz` [OPS-R036] (nobody has sent it, and no rule records it: until then this finds nothing)
         alerts/a.yml:7:9: the running engine has no metric `latency_mss` [OPS-R036] (did you mean `latency_ms`?)"#]].assert_eq(&told.join("\n"));
 }
+
+#[test]
+fn what_heals_are_judged_by_is_looked_at_as_well() {
+    let rule = "metric: m\nthreshold: 1\nheal:\n  steps: [{rollback: x}]\n  verify: ";
+    let say = |verify: &str| {
+        let known = BTreeSet::from(["m".to_owned()]);
+        let told = Lint::new(Some(known)).look(&file("a.yml", &format!("{rule}{verify}")), EVERY);
+        told.iter().map(|p| p.brief() + "\n").collect::<String>()
+    };
+    let all = [
+        "m < 5",
+        "count(m) < 1",
+        "'count(m) >= 1'",
+        "sum(rate(m[5m]))",
+        ">-\n    m < bool 5\n    and missing",
+    ];
+    expect_test::expect![[r#"
+        alerts/a.yml:5:20: this comparison is never true, so no heal counts as one that worked [OPS-R032] (`count` of nothing is nothing, not 0: for what must be gone, use `absent(…)`)
+        alerts/a.yml:5:11: there is no condition here: it holds for every value but 0 [OPS-R035] (say what is good again: `… < 0.02`)
+        alerts/a.yml:7:9: the running engine has no metric `missing` [OPS-R036] (nobody has sent it, and no rule records it: until then this finds nothing)
+    "#]].assert_eq(&all.map(say).concat());
+}

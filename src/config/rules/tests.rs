@@ -113,7 +113,7 @@ fn every_field_arrives() {
         Threshold { aggregate: P95, compare: GreaterEqual, threshold: 300.0 } until Some(Threshold { aggregate: P95, compare: Less, threshold: 200.0 })
         for 5m, keep 1m, silence Some(Duration(1800000))
         {severity="page"} {summary="{{ $value }} ms"} ["oncall@sos.gov"]
-        Some(Heal { target: Some("instance"), group: "vote-api", limit: 5, limit_per: Duration(7200000), backoff_min: Duration(10000), backoff_max: Duration(300000), settle: Duration(10000), within: Duration(120000), hold: Duration(30000), page_after_heal: true, steps: [Step { script: "scripts/restart_vote_api.sh", args: ["$instance"], timeout: Duration(90000) }, Step { script: "scripts/rollback_vote_api.sh", args: [], timeout: Duration(60000) }] })"#]].assert_eq(&told.join("\n"));
+        Some(Heal { target: Some("instance"), group: "vote-api", limit: 5, limit_per: Duration(7200000), backoff_min: Duration(10000), backoff_max: Duration(300000), verify: None, settle: Duration(10000), within: Duration(120000), hold: Duration(30000), page_after_heal: true, steps: [Step { script: "scripts/restart_vote_api.sh", args: ["$instance"], timeout: Duration(90000) }, Step { script: "scripts/rollback_vote_api.sh", args: [], timeout: Duration(60000) }] })"#]].assert_eq(&told.join("\n"));
 }
 
 #[test]
@@ -131,7 +131,9 @@ name: two
 metric: a{b="c"
 when: avgg > 1 && cnt > 2
 heal:
-  verify: up
+  verify: |
+    sum(rate(errors[5m]))
+      < 0.02 and up{job=}
   limit: three
   steps:
   - run: [/bin/sh, -c, reboot]
@@ -243,39 +245,41 @@ groups: []
                = help: known here: avg, min, max, sum, count, last, p50, p90, p95, p99, stddev, rate
               at alerts/county.yml:11:19
 
-            warning[OPS-R018]: `verify` is accepted but not acted on
-              --> alerts/county.yml:13:3
+            error[OPS-R003]: unexpected "}" in label matching, expected string
+              --> alerts/county.yml:15:25
                |
-            13 |   verify: up
-               |   ^^^^^^
-              at alerts/county.yml:13:3
+            15 |       < 0.02 and up{job=}
+               |                         ^
+               |
+               = help: the value of a matcher stands in quotes
+              at alerts/county.yml:15:25
 
             error[OPS-R007]: `three` is not a limit
-              --> alerts/county.yml:14:10
+              --> alerts/county.yml:16:10
                |
-            14 |   limit: three
+            16 |   limit: three
                |          ^^^^^
                |
                = help: write `3 in 1h`
-              at alerts/county.yml:14:10
+              at alerts/county.yml:16:10
 
             error[OPS-R016]: `/bin/sh` is not a script's path
-              --> alerts/county.yml:16:11
+              --> alerts/county.yml:18:11
                |
-            16 |   - run: [/bin/sh, -c, reboot]
+            18 |   - run: [/bin/sh, -c, reboot]
                |           ^^^^^^^
                |
                = help: scripts live below `scripts/`: `scripts/restart.sh`; no `..`, no absolute path
-              at alerts/county.yml:16:11
+              at alerts/county.yml:18:11
 
             error[OPS-R011]: a step has either `run` or `rollback`
-              --> alerts/county.yml:17:5
+              --> alerts/county.yml:19:5
                |
-            17 |   - rollback: x
+            19 |   - rollback: x
                |     ^^^^^^^^
                |
                = help: make it two steps
-              at alerts/county.yml:17:5
+              at alerts/county.yml:19:5
         "#]],
     );
 }

@@ -56,6 +56,9 @@ impl Heal {
             };
         };
         let (end, took) = (ended.end.words(), ended.took.human());
+        if let (RunEnd::Exited { code: 0 }, Some(why)) = (&ended.end, &self.why) {
+            return format!("{script} ended well in {took}, but {why}");
+        }
         match (&ended.end, self.closed.map(|(_, outcome)| outcome)) {
             (_, Some(Outcome::Healed)) => format!("{script} healed it, in {took}"),
             (RunEnd::Exited { code: 0 }, None) if over => {

@@ -12,6 +12,7 @@
 )]
 
 use crate::engine::promql::ast::{Aggregation, BinaryOp, Expr, Kind, Matching};
+use crate::engine::promql::reads::parts;
 
 /// The expression without its filters. `None`: its result says nothing about who was looked at, as that of `absent`;
 /// then what is not in the result of the expression itself is fine.
@@ -127,6 +128,13 @@ fn binary(expr: &Expr) -> Option<Expr> {
                 (true, false) => left,
                 (false, true) => right,
                 (false, false) => Some(expr.clone()),
+                // The result has other labels than either side: those of all pairs, equal or not.
+                (true, true) if relabels(matching, left.as_ref(), right.as_ref()) => {
+                    let (left, right) = (left?, right?);
+                    let pairs = |op| join(op, left.clone(), right.clone(), matching.clone());
+                    let (equal, other) = (pairs(BinaryOp::Equal)?, pairs(BinaryOp::NotEqual)?);
+                    join(BinaryOp::Or, equal, other, Matching::default())
+                }
                 (true, true) if matching.side == Side::Right => {
                     join(BinaryOp::And, right?, left?, on)
                 }
@@ -135,6 +143,16 @@ fn binary(expr: &Expr) -> Option<Expr> {
         }
         _ => join(*op, left?, right?, matching.clone()),
     }
+}
+
+/// Parts of two sides that are written twice: where such comparisons lie in each other it must not double for ever.
+const TWICE_MAX: usize = 128;
+
+/// Whether a match gives other labels than its sides have, and can be written twice.
+fn relabels(matching: &Matching, left: Option<&Expr>, right: Option<&Expr>) -> bool {
+    let other = matching.on.is_some() || !matching.include.is_empty();
+    let parts = left.map_or(0, parts) + right.map_or(0, parts);
+    other && parts <= TWICE_MAX
 }
 
 #[cfg(test)]
@@ -154,7 +172,11 @@ mod tests {
         check("0 == up", Some("up"));
         check("count by (job) (up == 0) > 2", Some("count by (job) (up)"));
         check("a / b > 0.05 and c > 10", Some("a / b and c"));
-        check("a > on (job) group_left b", Some("a and on (job) b"));
+        check("a > b", Some("a and b"));
+        check(
+            "a > on (job) group_left b",
+            Some("a == on (job) group_left b or a != on (job) group_left b"),
+        );
         check("a unless b", Some("a"));
         check("topk(3, a) > 5", Some("a"));
         check("absent(up)", None);
@@ -164,6 +186,13 @@ mod tests {
             Some("max_over_time((a)[1h:])"),
         );
         check("a > bool 1", Some("a > bool 1"));
+    }
+
+    #[test]
+    fn it_grows_within_bounds() {
+        let chain = "a > on (job) ".repeat(60) + "a";
+        let known = unfiltered(&parse(&chain, Dialect::PLAIN).unwrap()).unwrap();
+        assert!(parts(&known) < 1_000, "{}", parts(&known));
     }
 
     /// Spans differ between two texts.

@@ -7,7 +7,7 @@
     clippy::indexing_slicing
 )]
 
-use crate::engine::promql::ast::{At, BinaryOp, Expr, Kind, Length, Placed, Selector, Shift};
+use crate::engine::promql::ast::{At, BinaryOp, Expr, Kind, Length, Placed, Selector, Shift, Span};
 use crate::engine::promql::settings::Settings;
 use crate::model::labels::{MatchOp, Matcher};
 use crate::model::time::Duration;
@@ -36,6 +36,50 @@ pub fn reads(expr: &Expr, settings: &Settings) -> Vec<Read> {
     let mut found = Vec::new();
     walk(expr, (0, false), settings, &mut found);
     found
+}
+
+/// When the selectors of an expression look.
+#[derive(Debug, Default)]
+pub struct Shifts<'e> {
+    /// Each selector's place, with its own shift and those of the subqueries that it lies in.
+    pub all: Vec<(Span, Vec<&'e Shift>)>,
+    /// Whether there is a subquery.
+    pub subquery: bool,
+}
+
+/// When the selectors of an expression look, in the order written.
+pub fn shifts(expr: &Expr) -> Shifts<'_> {
+    let mut found = Shifts::default();
+    walk_shifts(expr, &[], &mut found);
+    found
+}
+
+fn walk_shifts<'e>(expr: &'e Expr, around: &[&'e Shift], found: &mut Shifts<'e>) {
+    let with = |shift: &'e Shift| {
+        let mut all = around.to_vec();
+        all.push(shift);
+        all
+    };
+    match &expr.kind {
+        Kind::Number(_) | Kind::Text(_) => {}
+        Kind::Vector(selector) | Kind::Matrix { selector, .. } => {
+            found.all.push((expr.span.clone(), with(&selector.shift)));
+        }
+        Kind::Subquery { expr, shift, .. } => {
+            found.subquery = true;
+            walk_shifts(expr, &with(shift), found);
+        }
+        Kind::Call { args, .. } => args.iter().for_each(|a| walk_shifts(a, around, found)),
+        Kind::Aggregate { param, expr, .. } => {
+            param.iter().for_each(|p| walk_shifts(p, around, found));
+            walk_shifts(expr, around, found);
+        }
+        Kind::Binary { lhs, rhs, .. } => {
+            walk_shifts(lhs, around, found);
+            walk_shifts(rhs, around, found);
+        }
+        Kind::Unary { expr, .. } | Kind::Paren(expr) => walk_shifts(expr, around, found),
+    }
 }
 
 /// How many parts of an expression yield vectors, at most.
@@ -122,7 +166,8 @@ fn depends(length: &Length) -> bool {
     }
 }
 
-fn offset(shift: &Shift) -> i64 {
+/// How far a shift goes back, in milliseconds.
+pub fn offset(shift: &Shift) -> i64 {
     shift.offset.as_ref().map_or(0, |o| ms(&o.value).max(0))
 }
 

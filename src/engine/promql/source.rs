@@ -46,6 +46,16 @@ pub struct Point {
     pub value: Value,
 }
 
+impl Point {
+    /// Whether it is a sample, and not a marker that its series has ended.
+    pub fn is_live(&self) -> bool {
+        match &self.value {
+            Value::Float(v) => !is_stale(*v),
+            Value::Histogram(h) => !is_stale(h.sum()),
+        }
+    }
+}
+
 /// Room for samples that have to be put together; kept between calls, so that nothing is allocated per tick.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {

@@ -17,7 +17,7 @@ use crate::engine::promql::functions::extended::{interpolated, interpolated_hist
 use crate::engine::promql::functions::window::{Window, stats_only};
 use crate::engine::promql::part::{Node, Select};
 use crate::engine::promql::settings::EvalError;
-use crate::engine::promql::source::{Point, Source, Value, is_stale};
+use crate::engine::promql::source::{Point, Source, Value};
 use crate::model::histogram::{Histogram, ResetHint};
 
 impl<S: Source> Run<'_, S> {
@@ -132,10 +132,7 @@ impl<S: Source> Run<'_, S> {
 
 /// A point unless it says that its series has ended.
 fn live(point: Option<Point>) -> Option<Point> {
-    point.filter(|p| match &p.value {
-        Value::Float(v) => !is_stale(*v),
-        Value::Histogram(h) => !is_stale(h.sum()),
-    })
+    point.filter(Point::is_live)
 }
 
 fn smooth(
