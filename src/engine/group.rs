@@ -63,8 +63,10 @@ pub struct RuleRun {
     known: Option<Resolved>,
     /// The easier condition to clear.
     resolve: Option<Resolved>,
-    /// The series that were recorded last.
-    recorded: BTreeSet<u32>,
+    /// What was recorded last: the labels of each element, as the resolved expression has them, and its series.
+    recorded: Vec<(Arc<Labels>, u32)>,
+    /// Where alerts of the rule are among all alerts, once it was needed.
+    first: Option<AlertKey>,
 }
 
 impl GroupRun {
@@ -205,7 +207,7 @@ impl Engine {
         resolved: &mut Option<Resolved>,
         expr: &Arc<Expr>,
         at: Timestamp,
-        take: impl FnMut(&Labels, ValueRef<'_>),
+        take: impl FnMut(&Arc<Labels>, ValueRef<'_>),
     ) -> Result<(), String> {
         let one = match resolved {
             Some(one) => one,
@@ -231,29 +233,56 @@ impl Engine {
         slot: Timestamp,
     ) -> Result<(), String> {
         let at = slot - group.query_offset;
-        let mut results = Recorded::default();
-        let mut histograms = false;
-        self.evaluate(&mut run.main, &rule.expr.expr, at, |labels, value| {
-            let ValueRef::Float(value) = value else {
-                histograms = true;
-                return;
-            };
-            results.add(rule, labels, value);
+        let RuleRun { main, recorded, .. } = run;
+        // As long as the same elements come, their series are known, and no name is looked at.
+        let (mut values, mut same) = (Vec::with_capacity(recorded.len()), true);
+        self.evaluate(main, &rule.expr.expr, at, |labels, value| {
+            match (recorded.get(values.len()), value) {
+                (Some((known, _)), ValueRef::Float(value)) if same => {
+                    same = Arc::ptr_eq(known, labels);
+                    values.push(value);
+                }
+                _ => same = false,
+            }
         })?;
+        if same && values.len() == recorded.len() {
+            for ((_, number), value) in recorded.iter().zip(values) {
+                if let Some(key) = self.series.get(*number).map(|s| s.key().clone()) {
+                    self.file_own(*number, &key, at, value);
+                }
+            }
+            return Ok(());
+        }
+        let (mut results, mut histograms, mut place) = (Recorded::default(), false, 0);
+        if let Some(main) = main {
+            main.each(&self.room, |labels, value| {
+                place += 1;
+                match value {
+                    ValueRef::Float(value) => {
+                        results.add(rule, labels, (place, labels.clone(), value));
+                    }
+                    ValueRef::Histogram(_) => histograms = true,
+                }
+            });
+        }
         if histograms {
             return Err("native histograms cannot be recorded yet".to_owned());
         }
         let results = results.finish(group.limit)?;
-        let mut recorded = BTreeSet::new();
-        for (key, value) in results {
-            recorded.insert(self.keep(book, &key, at, value));
+        let mut gone: BTreeSet<u32> = recorded.drain(..).map(|(_, number)| number).collect();
+        let mut elements = Vec::with_capacity(results.len());
+        for (key, (place, labels, value)) in results {
+            let number = self.keep(book, &key, at, value);
+            gone.remove(&number);
+            elements.push((place, labels, number));
         }
-        for gone in run.recorded.difference(&recorded) {
-            if let Some(key) = self.series.get(*gone).map(|s| s.key().clone()) {
+        for number in gone {
+            if let Some(key) = self.series.get(number).map(|s| s.key().clone()) {
                 self.keep(book, &key, at, f64::from_bits(STALE_BITS));
             }
         }
-        run.recorded = recorded;
+        elements.sort_unstable_by_key(|(place, ..)| *place);
+        run.recorded = elements.into_iter().map(|(_, l, n)| (l, n)).collect();
         Ok(())
     }
 
@@ -269,9 +298,13 @@ impl Engine {
         if new {
             self.meet(book, number);
         }
+        self.file_own(number, key, at, value);
+        number
+    }
+
+    fn file_own(&mut self, number: u32, key: &SeriesKey, at: Timestamp, value: f64) {
         self.series.file_one(number, self.now, at, value);
         self.own.push(key.bytes(), at, value);
-        number
     }
 
     fn judge(
@@ -288,6 +321,9 @@ impl Engine {
         let found = self.elements(&mut run.main, &test.expr.expr, at)?;
         self.check_twice(rule, &found)?;
         let over = group.limit > 0 && found.len() > group.limit;
+        if found.is_empty() && run.values.is_empty() && !self.has_alerts(rule, run) {
+            return Ok(());
+        }
         let error = over_limit(group.limit, found.len(), "alerts");
         if over && group.strict {
             for (key, labels) in self.active(rule, |_| true) {
@@ -454,6 +490,13 @@ impl Engine {
     }
 
     /// The active alerts of a rule, by what names them.
+    /// Whether a rule has any alert. Nearly always it has none, and then no name is made for asking.
+    fn has_alerts(&self, rule: &Rule, run: &mut RuleRun) -> bool {
+        let first = run.first.get_or_insert_with(|| alert_key(rule, ""));
+        let next = self.state.alerts.range(&*first..).next();
+        next.is_some_and(|(key, _)| key.rule == rule.id)
+    }
+
     fn active(&self, rule: &Rule, which: impl Fn(&str) -> bool) -> Vec<(AlertKey, Labels)> {
         let from = alert_key(rule, "");
         let all = self.state.alerts.range(from..);

@@ -55,17 +55,19 @@ impl Resolved {
         at: Timestamp,
         source: &S,
         shared: &mut Workspace,
-        mut take: impl FnMut(&Labels, ValueRef<'_>),
+        take: impl FnMut(&Arc<Labels>, ValueRef<'_>),
     ) -> Result<(), String> {
-        let room = match &mut self.room {
-            Some(room) => room,
-            None => shared,
-        };
+        let room = self.room.as_deref_mut().unwrap_or(shared);
         self.plan
             .evaluate(at.ms(), source, room)
             .map_err(|e| e.to_string())?;
-        self.plan.each(room, |labels, value| take(labels, value));
+        self.plan.each(room, take);
         Ok(())
+    }
+
+    /// Gives each element of the last evaluation to `take` again, if nothing else was evaluated in `shared` since.
+    pub fn each(&self, shared: &Workspace, take: impl FnMut(&Arc<Labels>, ValueRef<'_>)) {
+        self.plan.each(self.room.as_deref().unwrap_or(shared), take);
     }
 }
 

@@ -185,7 +185,7 @@ impl Evaluation<'_> {
         &mut self,
         expr: &Arc<Expr>,
         state: &mut State,
-        take: impl FnMut(&Labels, ValueRef<'_>),
+        take: impl FnMut(&Arc<Labels>, ValueRef<'_>),
     ) -> Result<(), String> {
         let at = self.at();
         let stale = self.store.metrics_from(state.seen).any(|new| {
@@ -228,7 +228,7 @@ impl Evaluation<'_> {
                 ValueRef::Float(value) => value,
                 ValueRef::Histogram(_) => 0.0,
             };
-            found.push((labels.clone(), value));
+            found.push((Labels::clone(labels), value));
         })?;
         let mut seen: BTreeMap<Labels, (Labels, f64)> = BTreeMap::new();
         for (about, value) in found {
