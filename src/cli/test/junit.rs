@@ -115,7 +115,7 @@ mod tests {
                   <failure message="a.yml:3: differs">a.yml:3: differs&#10;- {a=&quot;1&quot;}�</failure>
                 </testcase>
               </testsuite>
-              <testsuite name="b.yml" tests="1" failures="0" errors="1" time="0.000000">
+              <testsuite name="b.yml" tests="1" failures="0" errors="1" time="-0.000000">
                 <testcase classname="b.yml" name="(the file)" time="0">
                   <error message="no such file">no such file</error>
                 </testcase>
