@@ -302,7 +302,11 @@ fn input_series(
             let message =
                 "the series after this one are not loaded: it ends with an empty line or a comment";
             let hint = "write `|-` or `>-` instead of `|` or `>`, or the values in one line";
-            own.warn(codes::TEST_SERIES_END, &node.span, message, hint);
+            let commented = series.trim_start().starts_with('#');
+            let place = if commented { name } else { values.or(name) };
+            let place = place.unwrap_or(node);
+            let span = own.within(place, 0..1);
+            own.warn(codes::TEST_SERIES_END, &span, message, hint);
         }
         if ended {
             break;

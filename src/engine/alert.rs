@@ -132,20 +132,15 @@ impl Engine {
             let labels = alert_labels(rule, series_labels, value, self.now);
             self.emit(Event::AlertBegan {
                 key: key.clone(),
-                labels: labels.clone(),
+                labels,
                 value,
             });
             if rule.for_.is_zero() {
-                self.fire(rule, key, &labels, value);
+                self.fire(rule, key, series_labels, value);
             }
             return true;
         };
-        let (phase, since, labels, lost) = (
-            alert.phase,
-            alert.since,
-            alert.labels.clone(),
-            alert.lost_since.is_some(),
-        );
+        let (phase, since, lost) = (alert.phase, alert.since, alert.lost_since.is_some());
         if lost && judged != Judged::NoData {
             self.emit(Event::AlertHeard { key: key.clone() });
         }
@@ -157,7 +152,7 @@ impl Engine {
         match phase.turn(since, holds, rule, at) {
             Turn::Stays => true,
             Turn::Fires => {
-                self.fire(rule, key, &labels, value);
+                self.fire(rule, key, series_labels, value);
                 true
             }
             Turn::Calms => {
@@ -208,6 +203,7 @@ impl Engine {
         }
     }
 
+    /// Templates speak of what the alert is about; the rule's own labels are not in `$labels`, as in Prometheus.
     fn fire(&mut self, rule: &Rule, key: AlertKey, labels: &Labels, value: f64) {
         let annotations = rule
             .annotations

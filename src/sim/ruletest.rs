@@ -32,8 +32,8 @@ use crate::sim::ruletest::rules::{Outside, Rules};
 
 /// Samples that one evaluation may look at, as in promtool: a test that needs more fails there, so here.
 const SAMPLES_MAX: usize = 10_000;
-/// Steps of one test: what was recorded and not told apart would take the memory.
-const STEPS_MAX: u64 = 5_000_000;
+/// Steps of one test: what rules record at each of them is kept. Nearly two years, a minute a step.
+const STEPS_MAX: u64 = 1_000_000;
 
 /// Something that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,7 +21,7 @@ const RULES: &str = r#"groups:
         > 1000
     labels: {severity: page}
     annotations:
-      summary: "{{ $labels.region }} takes {{ $value }} ms"
+      summary: "{{ $labels.region }} takes {{ $value }} ms ({{ $labels.severity }})"
 "#;
 
 /// A project folder with the program in it, and a webhook that keeps what it is told.
@@ -176,7 +176,11 @@ async fn a_prometheus_rule_file_pages_with_expression_value_and_labels() {
         "team": "records",
     });
     assert_eq!(alerts[0]["labels"], labels);
-    assert_eq!(alerts[0]["annotations"]["summary"], "east takes 1500 ms");
+    // `$labels` are those of the series, not what the rule makes of them, as in Prometheus.
+    assert_eq!(
+        alerts[0]["annotations"]["summary"],
+        "east takes 1500 ms (info)"
+    );
 
     // A broken edit changes nothing and is shown with its place; the alert still ends by itself.
     let broken = RULES.replace("> 1000", "> > 1000");

@@ -260,6 +260,11 @@ fn a_file_says_what_it_is_or_is_told_what_it_lacks() {
         ("bad.yml", test("Up")),
         ("notes.txt", "nothing of the kind\n".to_owned()),
         ("broken.yml", "tests: {}\n".to_owned()),
+        ("torn.yml", "tests:\n\t- a\n".to_owned()),
+        (
+            "window.yml",
+            "rule_files: [w/slow.yml]\ntests: []\n".to_owned(),
+        ),
         (
             "s.test",
             "load 1m\n a 1\n\neval instant at 0 a\n a 2\n".to_owned(),
@@ -267,6 +272,8 @@ fn a_file_says_what_it_is_or_is_told_what_it_lacks() {
     ] {
         std::fs::write(dir.0.join(name), text).unwrap();
     }
+    std::fs::create_dir(dir.0.join("w")).unwrap();
+    std::fs::write(dir.0.join("w/slow.yml"), "metric: ms\nthreshold: 5\n").unwrap();
     let run = |args: &[&str]| {
         let out = ops(&dir.0).arg("test").args(args).output().unwrap();
         (
@@ -281,6 +288,8 @@ fn a_file_says_what_it_is_or_is_told_what_it_lacks() {
         "rules.yml",
         "notes.txt",
         "broken.yml",
+        "torn.yml",
+        "window.yml",
         "s.test",
         "gone.yml",
         "--junit",
@@ -305,13 +314,24 @@ fn a_file_says_what_it_is_or_is_told_what_it_lacks() {
           1 | tests: {}
             |        ^^
             at broken.yml:1:8
+        FAIL  torn.yml
+          error[OPS-Y001]: this is not YAML: tabs disallowed within this context (block indentation)
+           --> torn.yml:2:2
+            |
+          2 |     - a
+            |     ^
+            |
+            = help: often a quote or bracket that is never closed, or indentation that does not line up
+            at torn.yml:2:2
+        ok    window.yml  (no tests)
+          warning: w/slow.yml: slow is no PromQL rule, so these tests say nothing of it: test it in a scenario
         FAIL  s.test
           s.test:4: a
             expected  {__name__="a"} 2
             got       {__name__="a"} 1
         FAIL  gone.yml
           No such file or directory (os error 2)
-        1 passed, 6 failed (3 cases, 2 of them failed)
+        2 passed, 7 failed (3 cases, 2 of them failed)
     "#]]
     .assert_eq(&told);
     let xml = std::fs::read_to_string(dir.0.join("out.xml")).unwrap();

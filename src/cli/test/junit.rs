@@ -1,6 +1,7 @@
 //! The results as JUnit XML, which build servers show: a suite for each file, a case for each test.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::cli::test::Suite;
 
@@ -9,7 +10,8 @@ pub(super) fn document(suites: &[Suite]) -> String {
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
     for suite in suites {
         let errors = usize::from(suite.error.is_some());
-        let seconds: f64 = suite.cases.iter().map(|c| c.took.as_secs_f64()).sum();
+        let took: Duration = suite.cases.iter().map(|c| c.took).sum();
+        let seconds = took.as_secs_f64();
         let _ = writeln!(
             out,
             "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{errors}\" time=\"{seconds:.6}\">",
@@ -79,8 +81,6 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::cli::test::Case;
 

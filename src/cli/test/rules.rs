@@ -6,22 +6,27 @@ use std::sync::Arc;
 
 use crate::cli::test::{Args, Suite, glob};
 use crate::config::ruletest::is_test_file;
-use crate::config::{Reading, RuleTests, SourceFile, read_rules_as, read_tests};
+use crate::config::{Reading, RuleTests, SourceFile, codes, read_rules_as, read_tests};
 use crate::engine::policy::Group;
 use crate::model::written::{Problem, Severity};
 use crate::sim::ruletest::{Failure, in_order, play};
 
 /// Runs the tests of a file: one case each.
 pub(super) fn run(file: &Path, text: String, args: &Args) -> Suite {
-    if !text.trim().is_empty() && !is_test_file(&text) {
-        return Suite::unusable(unclear(&text));
-    }
     let source = SourceFile {
         path: file.display().to_string(),
         shown: file.display().to_string(),
         text,
     };
     let (tests, problems) = read_tests(&source);
+    if !is_test_file(&source.text) && !source.text.trim().is_empty() {
+        let broken = |p: &&Problem| p.code == codes::SYNTAX;
+        let broken: Vec<Problem> = problems.iter().filter(broken).cloned().collect();
+        return Suite::unusable(match broken.as_slice() {
+            [] => unclear(&source.text),
+            broken => rendered(broken, &source.text),
+        });
+    }
     if problems.iter().any(|p| p.severity == Severity::Error) {
         return Suite::unusable(rendered(&problems, &source.text));
     }

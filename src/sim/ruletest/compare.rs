@@ -87,7 +87,11 @@ pub fn samples(expected: &[ExpectedSample], got: Vec<(Labels, Value)>, fuzzy: bo
     let got = got.map(|(labels, value)| ((labels, 1), line('+', labels, value)));
     let mut lines: Vec<_> = wanted.chain(got).collect();
     lines.sort_by(|a, b| a.0.cmp(&b.0));
-    lines.into_iter().map(|(_, line)| line).collect()
+    let mut lines: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
+    if missing.iter().any(|wanted| wanted.value.is_nan()) {
+        lines.push("  NaN is equal to nothing, itself included: ask whether `x != x`".to_owned());
+    }
+    lines
 }
 
 fn line(sign: char, labels: &Labels, value: &Value) -> String {

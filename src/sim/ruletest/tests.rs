@@ -116,6 +116,7 @@ tests:
                - {} NaN
                + {} NaN
                + {job="a"} 0
+                 NaN is equal to nothing, itself included: ask whether `x != x`
         "#]],
     );
 }
@@ -171,7 +172,7 @@ fn what_is_wrong_in_a_test_file_has_a_place() {
         t.yml:15:4: a test has no key `eval_tim` [OPS-T002] (known here: interval, name, start_timestamp, external_labels, external_url, input_series, alert_rule_test, promql_expr_test)
         t.yml:3:33: expected `,` or `}`, but found '1' [OPS-T005] (an example: series `up{job="api"}` with the values `1 0x5 _ stale`)
         t.yml:7:9: expected a number, `_`, `stale` or `{{`, but found 'x' [OPS-T005] (an example: series `up{job="api"}` with the values `1 0x5 _ stale`)
-        t.yml:8:5: the series after this one are not loaded: it ends with an empty line or a comment [OPS-T008] (write `|-` or `>-` instead of `|` or `>`, or the values in one line)
+        t.yml:8:15: the series after this one are not loaded: it ends with an empty line or a comment [OPS-T008] (write `|-` or `>-` instead of `|` or `>`, or the values in one line)
         t.yml:11:6: this check does not say which alert it is about [OPS-T003] (add `alertname: NAME`)
         t.yml:13:16: unclosed left parenthesis [OPS-T006] (close it with `)`)
         t.yml:14:41: expected a label or `}`, but the line ends [OPS-T005] (an example: `up{job="api"}`, or `{job="api"}` without a name)
