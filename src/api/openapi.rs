@@ -224,7 +224,13 @@ pub const OPERATIONS: &[Operation] = &[
         200,
         "Values of a label.",
     ),
-    op("get", "/api/v1/metadata", "read", 200, "Always empty."),
+    op(
+        "get",
+        "/api/v1/metadata",
+        "read",
+        200,
+        "Kind, meaning and unit of metrics, as their senders said: `metric`, `limit`.",
+    ),
     op(
         "get",
         "/api/v1/rules",

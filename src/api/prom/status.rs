@@ -1,9 +1,12 @@
 //! What Prometheus tells of itself, as far as we have it.
 
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::http::Uri;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::Site;
@@ -16,9 +19,33 @@ const SPEAKS: &str = "3.5.0";
 /// Metrics that `/status/tsdb` lists where no limit is asked for.
 const METRICS_SHOWN: usize = 10;
 
-/// An empty object.
-pub async fn nothing(_: Params) -> Answered {
-    success(&json!({}))
+/// What is known of a metric, as it is written, in this order.
+#[derive(Serialize)]
+struct About<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    help: &'a str,
+    unit: &'a str,
+}
+
+/// `/metadata`: what senders said of their metrics.
+pub async fn metadata(State(site): State<Site>, params: Params) -> Answered {
+    let (metric, limit) = (params.get("metric"), params.limit()?);
+    let known = site.handle.metadata.lock();
+    let known = known.unwrap_or_else(PoisonError::into_inner);
+    let asked = known
+        .iter()
+        .filter(|(n, _)| metric.is_empty() || metric == *n);
+    let limit = if limit == 0 { usize::MAX } else { limit };
+    let told = asked.take(limit).map(|(name, d)| {
+        let about = About {
+            kind: d.kind.name(),
+            help: &d.help,
+            unit: &d.unit,
+        };
+        (name, [about])
+    });
+    success(&told.collect::<BTreeMap<_, _>>())
 }
 
 /// A path that is not there.
