@@ -163,7 +163,7 @@ impl Engine {
             policy: None,
             book: Book::default(),
             numbers: Vec::new(),
-            settings: group::settings(),
+            settings: promql::settings::Settings::default(),
             room: Workspace::default(),
             own: Batch::default(),
             echo: Echo::default(),

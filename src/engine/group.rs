@@ -23,7 +23,6 @@ use crate::engine::policy::{ExprTest, Group, GroupRule, Recording, Rule, RuleId,
 use crate::engine::promql::ast::Expr;
 use crate::engine::promql::known::unfiltered;
 use crate::engine::promql::reads::reads;
-use crate::engine::promql::settings::Settings;
 use crate::engine::promql::source::{STALE_BITS, Source};
 use crate::engine::promql::{Plan, ValueRef, Workspace};
 use crate::engine::rule::{Book, Judged};
@@ -522,15 +521,5 @@ impl Book {
         let (group, rule) = self.places.get(id)?;
         let run = self.groups.get(*group)?.rules.get(*rule)?;
         run.values.get(series).copied()
-    }
-}
-
-/// The settings under which rules are evaluated.
-pub(super) fn settings() -> Settings {
-    // As a Prometheus without experimental features: names go where a function drops them.
-    Settings {
-        delayed_name_removal: false,
-        start_timestamps: false,
-        ..Settings::default()
     }
 }

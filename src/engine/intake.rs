@@ -139,8 +139,8 @@ pub struct Admitted {
     pub new: Vec<SeriesKey>,
     /// Samples to file.
     pub samples: Vec<Sample>,
-    /// Delivery ids to remember.
-    pub ids: Vec<u128>,
+    /// Delivery ids to remember, each with the place of its sample among those to file.
+    pub ids: Vec<(usize, u128)>,
     /// Samples that the engine made itself and filed before they were stored.
     pub own: Vec<Sample>,
 }
@@ -257,7 +257,7 @@ impl Intake {
                     self.repeated_total += 1;
                     continue;
                 }
-                into.ids.push(id);
+                into.ids.push((into.samples.len(), id));
             }
             let series = match &item.whose {
                 Whose::Number(number) => *number,
@@ -294,7 +294,7 @@ impl Intake {
         self.spellings.learn(&learnt);
         if let Some(id) = batch.id {
             if refused.is_empty() {
-                into.ids.push(id);
+                into.ids.push((into.samples.len(), id));
             } else {
                 // Sent again, it is to be told again what is wrong with it.
                 self.forget_id(id);
@@ -327,7 +327,7 @@ impl Intake {
 
     /// Takes back what did not become durable, so that the sender's retry is not taken for a repetition.
     pub fn forget(&mut self, lost: &Admitted) {
-        for id in &lost.ids {
+        for (_, id) in &lost.ids {
             self.forget_id(*id);
         }
         for sample in &lost.samples {

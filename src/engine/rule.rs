@@ -11,11 +11,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::engine::group::{self, GroupRun};
+use crate::engine::group::GroupRun;
 use crate::engine::policy::{
     Aggregate, Condition, GroupRule, Policy, Rule, RuleId, Test, WindowTest,
 };
 use crate::engine::promql::reads::reads;
+use crate::engine::promql::settings::Settings;
 use crate::engine::series::{SeriesSet, Window};
 use crate::model::labels::SeriesKey;
 
@@ -197,7 +198,7 @@ impl Book {
             self.by_id.insert(rule.id.clone(), rule.clone());
             self.places.insert(rule.id.clone(), place);
         }
-        let settings = group::settings();
+        let settings = Settings::default();
         for read in rule.exprs().flat_map(|e| reads(&e.expr, &settings)) {
             match read.metric() {
                 Some(metric) => self

@@ -4,6 +4,7 @@ mod damage;
 mod disk;
 mod files;
 mod flood;
+mod large;
 mod people;
 mod scripts;
 mod stall;

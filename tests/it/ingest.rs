@@ -22,7 +22,7 @@ use crate::lab::Lab;
     reason = "shared with the tests inside, which use more of it"
 )]
 #[path = "../../src/ingest/remote_write/sent.rs"]
-mod sent;
+pub(crate) mod sent;
 
 fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

@@ -2,6 +2,7 @@
 
 mod clock;
 mod crash;
+mod differential;
 mod examples;
 mod exec;
 mod expr;

@@ -118,7 +118,7 @@ fn plainer(printed: &str) -> String {
 }
 
 /// Expressions of rule files, each file's after the other. A file that is larger than a rule file may be is left out.
-fn rules(folder: &str) -> Option<Vec<String>> {
+pub(crate) fn rules(folder: &str) -> Option<Vec<String>> {
     let mut found = Vec::new();
     files(&corpus(folder)?, &mut found);
     let texts = found.iter().filter(|path| {

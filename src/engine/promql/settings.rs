@@ -30,13 +30,14 @@ pub struct Settings {
     pub cancel: Option<Arc<AtomicBool>>,
 }
 
+/// As a Prometheus without experimental features: for rules and queries alike.
 impl Default for Settings {
     fn default() -> Self {
         Self {
             lookback_ms: 300_000,
             subquery_step_ms: 60_000,
-            delayed_name_removal: true,
-            start_timestamps: true,
+            delayed_name_removal: false,
+            start_timestamps: false,
             type_and_unit_labels: false,
             limits: Limits::default(),
             cancel: None,

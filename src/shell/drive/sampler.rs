@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::oneshot;
 
 use crate::engine::intake::{Admitted, Batch, Intake};
+use crate::engine::limits::RECORD_BYTES_MAX;
 use crate::engine::series::Sample as Filed;
 use crate::journal::samples::{Encoder, Sample};
 use crate::model::labels::SeriesKey;
@@ -23,8 +24,14 @@ pub const QUEUED_SAMPLES_MAX: usize = 5_000_000;
 pub const WAITING_SAMPLES_MAX: usize = 2_000_000;
 /// Batches that wait for the disk; beyond it, senders are told to slow down.
 pub const QUEUED_BATCHES_MAX: usize = 4_096;
-/// Samples of one record.
-const RECORD_SAMPLES_MAX: usize = 200_000;
+/// Samples of one group: what is admitted before the disk is asked.
+const GROUP_SAMPLES_MAX: usize = 200_000;
+/// A sample in a record, without its series' key: three numbers of up to ten bytes, and the value.
+const SAMPLE_BYTES_MAX: usize = 40;
+/// A delivery's id in a record.
+const DELIVERY_BYTES: usize = 16;
+/// What stands before the deliveries and the samples of a record.
+const RECORD_HEAD_BYTES_MAX: usize = 64;
 
 /// A batch and whoever waits for it.
 pub struct Submit {
@@ -95,7 +102,7 @@ impl Sampler {
             let mut next = Some(first);
             while let Some(submit) = next {
                 self.admit(now, submit, &mut group, &mut waiting);
-                next = if group.samples.len() < RECORD_SAMPLES_MAX {
+                next = if group.samples.len() < GROUP_SAMPLES_MAX {
                     self.inbox.try_recv().ok()
                 } else {
                     None
@@ -173,33 +180,30 @@ impl Sampler {
         }
     }
 
+    /// Appends samples as one record, or as several if one would be too long. Each names the deliveries of its own
+    /// samples: if only the first ones outlive a crash, what is sent again is taken for what it is.
     fn append(
         &mut self,
         kind: u8,
         at: Timestamp,
         samples: &[Filed],
-        ids: &[u128],
+        ids: &[(usize, u128)],
     ) -> Result<(), StoreError> {
-        let samples: Vec<Sample> = samples
-            .iter()
-            .map(|s| Sample {
-                series: s.series,
-                ts: s.ts.ms(),
-                value: s.value,
-            })
-            .collect();
-        let mut payload = Vec::new();
-        let segment = self.log.reserve(64 + ids.len() * 16 + samples.len() * 24)?;
-        let intake = &self.intake;
-        self.encoder.encode(
-            segment,
-            at,
-            ids,
-            &samples,
-            |n| intake.key(n).map_or(&[][..], SeriesKey::bytes),
-            &mut payload,
-        );
-        self.log.append(kind, &payload).map(|_| ())
+        let key = |series| self.intake.key(series).map_or(&[][..], SeriesKey::bytes);
+        let parts = parts(samples, ids, |s| key(s.series).len());
+        // A segment that has no room ends before the first part, not between two.
+        let all: usize = parts.iter().map(|p| p.bytes).sum();
+        self.log.reserve(all)?;
+        for part in parts {
+            let samples: Vec<Sample> = part.samples.iter().map(stored).collect();
+            let ids: Vec<u128> = part.ids.iter().map(|(_, id)| *id).collect();
+            let mut payload = Vec::new();
+            let segment = self.log.reserve(part.bytes)?;
+            self.encoder
+                .encode(segment, at, &ids, &samples, key, &mut payload);
+            self.log.append(kind, &payload)?;
+        }
+        Ok(())
     }
 
     /// Syncs what was acknowledged already.
@@ -242,6 +246,54 @@ impl Sampler {
     }
 }
 
+/// Samples of one record, and the ids of the deliveries that they came in.
+struct Part<'a> {
+    samples: &'a [Filed],
+    ids: &'a [(usize, u128)],
+    /// At most as long as its record.
+    bytes: usize,
+}
+
+/// Samples in parts that each fit into a record of the log: nearly always one. Each counts with its series' key: it may
+/// be the first of its series in a segment.
+fn parts<'a>(
+    samples: &'a [Filed],
+    ids: &'a [(usize, u128)],
+    key_bytes: impl Fn(&Filed) -> usize,
+) -> Vec<Part<'a>> {
+    let (mut parts, mut ids_left) = (Vec::new(), ids);
+    let (mut from, mut bytes) = (0, 0);
+    let mut cut = |from: usize, to: usize, bytes: usize| {
+        let last = to == samples.len();
+        let own = ids_left.partition_point(|(place, _)| last || *place < to);
+        let (own, rest) = ids_left.split_at(own);
+        ids_left = rest;
+        parts.push(Part {
+            samples: &samples[from..to],
+            ids: own,
+            bytes: bytes + own.len() * DELIVERY_BYTES + RECORD_HEAD_BYTES_MAX,
+        });
+    };
+    for (place, sample) in samples.iter().enumerate() {
+        let more = SAMPLE_BYTES_MAX + key_bytes(sample);
+        if place > from && bytes + more > RECORD_BYTES_MAX {
+            cut(from, place, bytes);
+            (from, bytes) = (place, 0);
+        }
+        bytes += more;
+    }
+    cut(from, samples.len(), bytes);
+    parts
+}
+
+fn stored(sample: &Filed) -> Sample {
+    Sample {
+        series: sample.series,
+        ts: sample.ts.ms(),
+        value: sample.value,
+    }
+}
+
 /// An error with everything that caused it: "write X: No space left on device".
 pub(super) fn chain(error: &StoreError) -> String {
     let mut text = error.to_string();
@@ -251,4 +303,40 @@ pub(super) fn chain(error: &StoreError) -> String {
         cause = e.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever the keys' lengths: nothing is lost, no record is too long, and an id is with its sample.
+        #[test]
+        fn a_group_is_cut_into_records_that_fit(
+            keys in prop::collection::vec((0_usize..3 << 20, any::<bool>()), 0..12),
+        ) {
+            let samples: Vec<Filed> = (0..keys.len() as u32)
+                .map(|series| Filed { series, ts: Timestamp::default(), value: 0.0 })
+                .collect();
+            let ids: Vec<(usize, u128)> = (0..keys.len())
+                .filter(|i| keys[*i].1)
+                .map(|i| (i, i as u128))
+                .collect();
+            let parts = parts(&samples, &ids, |s| keys[s.series as usize].0);
+            let mut next = 0;
+            for part in &parts {
+                let own = next..next + part.samples.len() as u32;
+                prop_assert!(part.samples.iter().map(|s| s.series).eq(own.clone()));
+                let expected = own.clone().filter(|i| keys[*i as usize].1);
+                prop_assert!(part.ids.iter().map(|(_, id)| *id as u32).eq(expected));
+                prop_assert!(part.bytes <= RECORD_BYTES_MAX + 1_024);
+                next = own.end;
+            }
+            prop_assert_eq!(next as usize, samples.len());
+        }
+    }
 }

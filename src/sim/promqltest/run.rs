@@ -77,6 +77,8 @@ impl std::fmt::Display for Checked {
 /// The settings of the public conformance suite.
 pub fn settings() -> Settings {
     Settings {
+        delayed_name_removal: true,
+        start_timestamps: true,
         limits: Limits {
             samples: 10_000,
             ..Limits::default()

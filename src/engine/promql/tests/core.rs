@@ -298,7 +298,7 @@ fn what_goes_wrong() {
         > double_exponential_smoothing(a[1m], 2, 0.5)
         error: invalid smoothing factor. Expected: 0 < sf < 1, got: 2.000000
         > histogram_quantile(0.5, a)
-        PromQL warning: bucket label "le" is missing or has a malformed value of "" for metric name "a" (1:25)
+        PromQL warning: bucket label "le" is missing or has a malformed value of "" (1:25)
     "#]].assert_eq(&text);
 }
 
