@@ -245,7 +245,13 @@ pub const OPERATIONS: &[Operation] = &[
         200,
         "Active alerts, as Prometheus shows them.",
     ),
-    op("get", "/api/v1/targets", "read", 200, "Always empty."),
+    op(
+        "get",
+        "/api/v1/targets",
+        "read",
+        200,
+        "Targets that are asked, and what came of it: `state`, `scrapePool`.",
+    ),
     op("get", "/api/v1/alertmanagers", "read", 200, "Always empty."),
     op(
         "get",

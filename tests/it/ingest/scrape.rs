@@ -215,6 +215,25 @@ async fn labels_bounds_and_secrets_are_as_the_settings_say() {
         lab.board("load").await.len() == 4 && lab.last("jobs_total", "open").await == Some(3.0)
     })
     .await;
+    let (status, told) = lab.get("/api/v1/targets").await;
+    let told = told["data"]["activeTargets"].as_array().unwrap().iter();
+    let told: Vec<String> = told
+        .map(|t| {
+            let part = |name: &str| t[name].as_str().unwrap().to_owned();
+            let (pool, health, error) = (part("scrapePool"), part("health"), part("lastError"));
+            assert_eq!(part("scrapeInterval"), "300ms");
+            format!("{pool} {health} {error}").trim_end().to_owned()
+        })
+        .collect();
+    assert_eq!(status, 200);
+    expect_test::expect![[r#"
+        bearer up
+        few down 2 samples; the limit (`sample_limit`) is 1
+        honours up
+        named up
+        open up
+        short down sample 1 of load: bytes of "instance": 15; the limit (`label_value_length_limit`) is 2
+        wrong down the answer is 401 Unauthorized"#]].assert_eq(&told.join("\n"));
     let load: Vec<String> = lab.board("load").await.into_keys().collect();
     let address = format!("127.0.0.1:{port}");
     let load = load.join("\n").replace(&address, "ADDRESS");
@@ -222,7 +241,8 @@ async fn labels_bounds_and_secrets_are_as_the_settings_say() {
         load{cpu="1",env="prod",instance="ADDRESS",job="honours"}
         load{cpu="1",instance="prod/named",job="named"}
         load{env="prod",instance="ADDRESS",job="own"}
-        load{exported_job="own",instance="prod/named",job="named"}"#]].assert_eq(&load);
+        load{exported_job="own",instance="prod/named",job="named"}"#]]
+    .assert_eq(&load);
     lab.stop().await;
 }
 
