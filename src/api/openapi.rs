@@ -224,7 +224,13 @@ pub const OPERATIONS: &[Operation] = &[
         200,
         "Values of a label.",
     ),
-    op("get", "/api/v1/metadata", "read", 200, "Always empty."),
+    op(
+        "get",
+        "/api/v1/metadata",
+        "read",
+        200,
+        "Kind, meaning and unit of metrics, as their senders said: `metric`, `limit`.",
+    ),
     op(
         "get",
         "/api/v1/rules",
@@ -239,7 +245,13 @@ pub const OPERATIONS: &[Operation] = &[
         200,
         "Active alerts, as Prometheus shows them.",
     ),
-    op("get", "/api/v1/targets", "read", 200, "Always empty."),
+    op(
+        "get",
+        "/api/v1/targets",
+        "read",
+        200,
+        "Targets that are asked, and what came of it: `state`, `scrapePool`.",
+    ),
     op("get", "/api/v1/alertmanagers", "read", 200, "Always empty."),
     op(
         "get",

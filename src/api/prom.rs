@@ -61,7 +61,7 @@ pub fn routes() -> Router<Site> {
         .route(&at("series"), get(find::series).post(find::series))
         .route(&at("labels"), get(find::labels).post(find::labels))
         .route(&at("label/{name}/values"), get(find::values))
-        .route(&at("metadata"), get(status::nothing))
+        .route(&at("metadata"), get(status::metadata))
         .route(&at("rules"), get(rules::rules))
         .route(&at("alerts"), get(rules::alerts))
         .route(&at("targets"), get(status::targets))

@@ -55,10 +55,9 @@ pub enum DecodeError {
     TooMany,
 }
 
-impl From<Malformed> for DecodeError {
-    fn from(malformed: Malformed) -> Self {
-        DecodeError::Protobuf(malformed.to_string())
-    }
+/// What is wrong, and where: in or at a part of the request, counted from 0.
+fn place(part: &'static str, index: usize) -> impl Fn(Malformed) -> DecodeError {
+    move |what| DecodeError::Protobuf(format!("{part} {index}: {what}"))
 }
 
 /// Kinds of metrics by their numbers in the message.
@@ -157,13 +156,24 @@ impl<'a> Series<'a> {
 
 impl Taken<'_> {
     fn request(&mut self, message: &[u8]) -> Result<(), DecodeError> {
-        let mut all = Vec::new();
+        let (mut all, mut described) = (Vec::new(), 0);
         let mut request = Fields::new(message);
-        while let Some((number, wire)) = request.next()? {
+        loop {
+            let at = place("at series", all.len());
+            let Some((number, wire)) = request.next().map_err(&at)? else {
+                break;
+            };
             match (number, wire) {
-                (1, Wire::Bytes) => all.push(Series::new(request.bytes()?)?),
-                (3, Wire::Bytes) => self.metadata(request.bytes()?)?,
-                _ => request.skip(wire)?,
+                (1, Wire::Bytes) => {
+                    let series = Series::new(request.bytes().map_err(at)?);
+                    all.push(series.map_err(place("in series", all.len()))?);
+                }
+                (3, Wire::Bytes) => {
+                    let about = self.metadata(request.bytes().map_err(at)?);
+                    about.map_err(place("in metadata", described))?;
+                    described += 1;
+                }
+                _ => request.skip(wire).map_err(at)?,
             }
             if all.len() > SAMPLES_COUNT_MAX {
                 return Err(DecodeError::TooMany);
@@ -175,8 +185,9 @@ impl Taken<'_> {
         }
         self.decoded.batch.items.reserve(all.len());
         let mut room = Room::default();
-        for series in &all {
-            self.series(series, &mut room)?;
+        for (index, series) in all.iter().enumerate() {
+            let taken = self.series(series, &mut room);
+            taken.map_err(place("in series", index))?;
             if self.count as usize > SAMPLES_COUNT_MAX {
                 return Err(DecodeError::TooMany);
             }

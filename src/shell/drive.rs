@@ -36,6 +36,7 @@ use crate::shell::drive::follow::Follow;
 use crate::shell::drive::health::{Places, Slots, Written};
 use crate::shell::drive::imager::Imager;
 use crate::shell::drive::sampler::Submit;
+use crate::shell::scrape::seen::Targets;
 use crate::shell::store::log::Keep;
 use crate::shell::store::{Log, Pos, StoreError, snapshot};
 
@@ -180,6 +181,8 @@ pub struct Handle {
     pub spellings: Arc<Spellings>,
     /// What senders said of their metrics.
     pub metadata: Arc<Mutex<Metadata>>,
+    /// What became of the targets that are asked.
+    pub targets: Arc<Targets>,
     /// The engine's clock.
     pub clock: Clock,
     /// Counters and conditions.

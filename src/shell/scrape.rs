@@ -4,6 +4,7 @@
 
 mod client;
 mod discover;
+pub mod seen;
 mod target;
 
 use std::collections::BTreeMap;
@@ -14,12 +15,12 @@ use tokio::sync::watch;
 
 use crate::config::Settings;
 use crate::config::scrape::{Scrape, Target};
-use crate::model::labels::Labels;
 use crate::model::time::Duration;
 use crate::shell::drive::Handle;
 use crate::shell::load::Loaded;
 use crate::shell::scrape::client::Client;
 use crate::shell::scrape::discover::Discovery;
+use crate::shell::scrape::seen::Identity;
 
 /// Time between two looks for what has changed: settings, and files that name targets.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -40,8 +41,13 @@ struct Plan {
     refused: Option<String>,
 }
 
-/// What makes a target the same after a change of settings: its job, its labels and its URL.
-type Identity = (String, Labels, String);
+impl Plan {
+    fn identity(&self) -> Identity {
+        let target = &self.target;
+        let job = self.job.scrape.job.clone();
+        (job, target.labels.clone(), target.url.clone())
+    }
+}
 
 /// Asks until the process ends. Files are named from `root`.
 pub async fn run(handle: Handle, loaded: Arc<RwLock<Loaded>>, root: PathBuf) {
@@ -114,7 +120,7 @@ fn plans(jobs: &[Arc<Job>], discovery: &mut Discovery) -> BTreeMap<Identity, Pla
                 found.len()
             )
         });
-        for ((labels, url), target) in found {
+        for target in found.into_values() {
             if plans.len() >= TARGETS_COUNT_MAX {
                 left_out += 1;
                 continue;
@@ -124,7 +130,7 @@ fn plans(jobs: &[Arc<Job>], discovery: &mut Discovery) -> BTreeMap<Identity, Pla
                 target,
                 refused: refused.clone(),
             };
-            plans.insert((name.clone(), labels, url), plan);
+            plans.insert(plan.identity(), plan);
         }
     }
     if left_out > 0 {

@@ -1,9 +1,12 @@
 //! What Prometheus tells of itself, as far as we have it.
 
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::http::Uri;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::Site;
@@ -13,12 +16,38 @@ use crate::model::time::Timestamp;
 
 /// The version whose query language and API this is.
 const SPEAKS: &str = "3.5.0";
+/// The time that Go writes where there is none.
+const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 /// Metrics that `/status/tsdb` lists where no limit is asked for.
 const METRICS_SHOWN: usize = 10;
 
-/// An empty object.
-pub async fn nothing(_: Params) -> Answered {
-    success(&json!({}))
+/// What is known of a metric, as it is written, in this order.
+#[derive(Serialize)]
+struct About<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    help: &'a str,
+    unit: &'a str,
+}
+
+/// `/metadata`: what senders said of their metrics.
+pub async fn metadata(State(site): State<Site>, params: Params) -> Answered {
+    let (metric, limit) = (params.get("metric"), params.limit()?);
+    let known = site.handle.metadata.lock();
+    let known = known.unwrap_or_else(PoisonError::into_inner);
+    let asked = known
+        .iter()
+        .filter(|(n, _)| metric.is_empty() || metric == *n);
+    let limit = if limit == 0 { usize::MAX } else { limit };
+    let told = asked.take(limit).map(|(name, d)| {
+        let about = About {
+            kind: d.kind.name(),
+            help: &d.help,
+            unit: &d.unit,
+        };
+        (name, [about])
+    });
+    success(&told.collect::<BTreeMap<_, _>>())
 }
 
 /// A path that is not there.
@@ -29,9 +58,32 @@ pub async fn unknown(uri: Uri, _: Params) -> Answered {
     )))
 }
 
-/// `/targets`.
-pub async fn targets(_: Params) -> Answered {
-    success(&json!({"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {}}))
+/// `/targets`: whom we ask, and what came of it the last time. What relabelling dropped is not kept.
+pub async fn targets(State(site): State<Site>, params: Params) -> Answered {
+    let (state, pool) = (params.get("state"), params.get("scrapePool"));
+    let all = site.handle.targets.list().into_iter();
+    let asked = all
+        .filter(|((job, ..), _)| state != "dropped" && (pool.is_empty() || pool == job.as_str()));
+    let active: Vec<Value> = asked
+        .map(|((job, labels, url), seen)| {
+            let (health, error, at, seconds) = match &seen.last {
+                None => ("unknown", "", ZERO_TIME.to_owned(), 0.0),
+                Some(last) => {
+                    let error = last.error.as_deref();
+                    let health = if error.is_some() { "down" } else { "up" };
+                    let at = last.at.rfc3339();
+                    (health, error.unwrap_or(""), at, last.seconds)
+                }
+            };
+            let labels: BTreeMap<&str, &str> = labels.iter().collect();
+            json!({
+                "discoveredLabels": {}, "labels": labels, "scrapePool": job, "scrapeUrl": url, "globalUrl": url,
+                "lastError": error, "lastScrape": at, "lastScrapeDuration": seconds, "health": health,
+                "scrapeInterval": seen.interval.to_string(), "scrapeTimeout": seen.timeout.to_string(),
+            })
+        })
+        .collect();
+    success(&json!({"activeTargets": active, "droppedTargets": [], "droppedTargetCounts": {}}))
 }
 
 /// `/alertmanagers`.

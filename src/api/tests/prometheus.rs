@@ -235,6 +235,10 @@ async fn text_is_taken_and_what_it_says_of_metrics_is_remembered() {
         answer(write(&w, packed(&request.encode_to_vec()))).await.0,
         204
     );
+    let (status, told) = w.get("/api/v1/metadata?metric=queue").await;
+    let wanted =
+        r#"{"status":"success","data":{"queue":[{"type":"gauge","help":"Waiting.","unit":""}]}}"#;
+    assert_eq!((status, told.as_str()), (200, wanted));
     let known = w.handle.metadata.lock().unwrap();
     let kinds: Vec<(&str, Kind)> = known.iter().map(|(n, d)| (n, d.kind)).collect();
     assert_eq!(

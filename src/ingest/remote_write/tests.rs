@@ -149,6 +149,8 @@ fn what_is_no_message_is_refused_as_a_whole() {
         packed(b"hello"),
         whole[..whole.len() - 3].to_vec(),
         packed(&message[..message.len() - 3]),
+        packed(&[&message[..], &[0x0a, 2, 0x12, 9]].concat()),
+        packed(&[&message[..], &[0x1a, 1, 0x0b]].concat()),
         // It says of itself that it has 4 GiB.
         vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0],
         vec![0xff; 12],
@@ -160,9 +162,11 @@ fn what_is_no_message_is_refused_as_a_whole() {
     expect_test::expect![[r#"
         the body is not snappy, its block format: snappy: corrupt input (expected valid offset but got offset 876; dst position: 0)
         the body has 2097152 bytes once it is decompressed; the limit is 1048576: send it in parts
-        the body is no `prometheus.WriteRequest`: it has a group, which no such message has
+        the body is no `prometheus.WriteRequest`: at series 0: it has a group, which no such message has
         the body is not snappy, its block format: snappy: corrupt input (expected literal read of length 31; remaining src: 28; remaining dst: 31)
-        the body is no `prometheus.WriteRequest`: it ends within a field
+        the body is no `prometheus.WriteRequest`: at series 0: it ends within a field
+        the body is no `prometheus.WriteRequest`: in series 1: it ends within a field
+        the body is no `prometheus.WriteRequest`: in metadata 0: it has a group, which no such message has
         the body has 4294967295 bytes once it is decompressed; the limit is 1048576: send it in parts
         the body is not snappy, its block format: snappy: corrupt input (invalid header)
         the body is not snappy, its block format: snappy: corrupt input (empty)"#]].assert_eq(&told.join("\n"));
@@ -223,10 +227,11 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_body_is_read_or_refused(
+    fn a_changed_body_is_read_or_refused_and_errors_name_the_place(
         at in any::<prop::sample::Index>(), to in any::<u8>(), inside in any::<bool>(),
     ) {
-        let mut whole = body(vec![series(&[("__name__", "up"), ("job", "api")], &[(1_000, 1.0), (2_000, 2.0)])]);
+        let up = |job: &str| series(&[("__name__", "up"), ("job", job)], &[(1_000, 1.0), (2_000, 2.0)]);
+        let mut whole = body(vec![up("api"), up("db"), up("web")]);
         if inside {
             let mut message = snap::raw::Decoder::new().decompress_vec(&whole).unwrap();
             let at = at.index(message.len());
@@ -236,7 +241,11 @@ proptest! {
             let at = at.index(whole.len());
             whole[at] = to;
         }
-        let _ = decode(&whole, 1 << 20);
+        if let Err(error) = decode(&whole, 1 << 20) {
+            let said = error.to_string();
+            let placed = ["at series ", "in series ", "in metadata ", "not snappy", "the limit is"];
+            prop_assert!(placed.iter().any(|p| said.contains(p)), "{said}");
+        }
     }
 
     #[test]

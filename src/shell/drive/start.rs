@@ -115,6 +115,7 @@ impl Start<'_> {
             durable: durable.clone(),
             spellings: intake.spellings(),
             metadata: Arc::default(),
+            targets: Arc::default(),
             clock: clock.clone(),
             status: status.clone(),
         };

@@ -10,16 +10,17 @@ use xxhash_rust::xxh64::xxh64;
 use crate::config::scrape::Target;
 use crate::engine::intake::Batch;
 use crate::ingest::scrape::{Answer, Memory};
-use crate::model::labels::Labels;
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::drive::Handle;
 use crate::shell::scrape::Plan;
+use crate::shell::scrape::seen::{Identity, Last, Seen};
 
 /// Asks until the plan's sender is gone; then says that the target's series have ended.
 pub(super) async fn ask_in_turn(handle: Handle, mut plan: watch::Receiver<Arc<Plan>>) {
     let mut memory = Memory::default();
     let mut healthy = None;
-    let mut labels = Labels::new();
+    let identity = plan.borrow().identity();
+    note(&handle, &identity, &plan.borrow().target, None);
     loop {
         let now = plan.borrow_and_update().clone();
         let slot = next_slot(&now.target, handle.clock.now());
@@ -31,24 +32,34 @@ pub(super) async fn ask_in_turn(handle: Handle, mut plan: watch::Receiver<Arc<Pl
                 Err(_) => break,
             },
         }
-        labels = now.target.labels.clone();
-        let error = ask(&handle, &now, slot, &mut memory).await;
-        let (job, url) = (&now.job.scrape.job, &now.target.url);
-        match (&error, healthy) {
+        let last = ask(&handle, &now, slot, &mut memory).await;
+        let (job, _, url) = &identity;
+        match (&last.error, healthy) {
             (Some(error), None | Some(true)) => {
                 tracing::warn!(%job, %url, %error, "Target does not answer as it should.");
             }
             (None, Some(false)) => tracing::info!(%job, %url, "Target answers again."),
             (Some(_), Some(false)) | (None, None | Some(true)) => {}
         }
-        healthy = Some(error.is_none());
+        healthy = Some(last.error.is_none());
+        note(&handle, &identity, &now.target, Some(last));
     }
-    let batch = memory.end(by_senders(&handle, handle.clock.now()), &labels);
+    handle.targets.forget(&identity);
+    let batch = memory.end(by_senders(&handle, handle.clock.now()), &identity.1);
     push(&handle, batch).await;
 }
 
-/// One round; why the answer was not taken.
-async fn ask(handle: &Handle, plan: &Plan, slot: Timestamp, memory: &mut Memory) -> Option<String> {
+fn note(handle: &Handle, identity: &Identity, target: &Target, last: Option<Last>) {
+    let seen = Seen {
+        interval: target.interval,
+        timeout: target.timeout,
+        last,
+    };
+    handle.targets.note(identity, seen);
+}
+
+/// One round.
+async fn ask(handle: &Handle, plan: &Plan, slot: Timestamp, memory: &mut Memory) -> Last {
     let (target, terms) = (&plan.target, &plan.job.scrape.samples);
     let at = time_of(slot, handle.clock.now(), target.interval);
     let begun = Instant::now();
@@ -81,7 +92,11 @@ async fn ask(handle: &Handle, plan: &Plan, slot: Timestamp, memory: &mut Memory)
     let counted = if round.error.is_none() { fine } else { failed };
     counted.fetch_add(1, Ordering::Relaxed);
     push(handle, round.batch).await;
-    round.error
+    Last {
+        at,
+        seconds,
+        error: round.error,
+    }
 }
 
 async fn push(handle: &Handle, batch: Batch) {
@@ -126,6 +141,7 @@ fn time_of(slot: Timestamp, now: Timestamp, interval: Duration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::labels::Labels;
 
     #[test]
     fn slots_are_an_interval_apart_and_targets_are_not_asked_at_once() {

@@ -23,7 +23,7 @@ impl Targets {
             .insert(path, (status, text.to_owned()));
     }
 
-    /// `/hang` never answers, `/endless` never stops; `/secret` wants the password or the token of the moment.
+    /// `/hang` never answers, `/endless` never stops, `/open` speaks OpenMetrics; `/secret` wants the password or the token of the moment.
     async fn serve(&self) -> u16 {
         let all = self.clone();
         let answer = move |headers: HeaderMap, uri: axum::http::Uri| {
@@ -36,19 +36,25 @@ impl Targets {
                 let found = all.0.lock().unwrap().get(path).cloned();
                 let (status, text) = found.unwrap_or((404, String::new()));
                 let status = StatusCode::from_u16(status).unwrap();
+                let kind = if path == "/open" {
+                    "application/openmetrics-text; version=1.0.0"
+                } else {
+                    "text/plain; version=0.0.4"
+                };
+                let kind = [("content-type", kind)];
                 if path == "/endless" {
-                    return (status, text.repeat(1_000_000 / text.len().max(1)));
+                    return (status, kind, text.repeat(1_000_000 / text.len().max(1)));
                 }
                 if path == "/secret" {
                     let given = headers
                         .get("authorization")
                         .map(|v| v.to_str().unwrap().to_owned());
                     if given != Some(text) {
-                        return (StatusCode::UNAUTHORIZED, String::new());
+                        return (StatusCode::UNAUTHORIZED, kind, String::new());
                     }
-                    return (status, "secret 1\n".to_owned());
+                    return (status, kind, "secret 1\n".to_owned());
                 }
-                (status, text)
+                (status, kind, text)
             }
         };
         let router = axum::Router::new().fallback(answer);
@@ -155,6 +161,89 @@ async fn targets_are_asked_and_a_bad_one_harms_only_itself() {
     let steps: Vec<i64> = times.windows(2).map(|w| w[1] - w[0]).collect();
     let even = steps.iter().filter(|s| **s == 300).count();
     assert!(even * 2 > steps.len(), "{steps:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_bounds_and_secrets_are_as_the_settings_say() {
+    let targets = Targets::default();
+    targets.set("/good", 200, "load{job=\"own\"} 0.5\nload{cpu=\"1\"} 1\n");
+    targets.set(
+        "/open",
+        200,
+        "# TYPE jobs counter\njobs_total 3 # {a=\"b\"} 1\n# EOF\n",
+    );
+    targets.set("/secret", 200, "Bearer sesame");
+    let port = targets.serve().await;
+    let job = |name: &str, path: &str, more: &str| {
+        format!(
+            "- job_name: {name}\n  metrics_path: /{path}\n  static_configs: [{{targets: ['127.0.0.1:{port}'], labels: {{env: prod}}}}]\n{more}"
+        )
+    };
+    let settings = [
+        "global: {scrape_interval: 300ms}\nscrape_configs:\n".to_owned(),
+        job("honours", "good", "  honor_labels: true\n"),
+        job("few", "good", "  sample_limit: 1\n"),
+        job("short", "good", "  label_value_length_limit: 2\n"),
+        job("bearer", "secret", "  authorization: {credentials: sesame}\n"),
+        job("wrong", "secret", "  authorization: {credentials: simsim}\n"),
+        job("open", "open", ""),
+        job(
+            "named",
+            "good",
+            "  relabel_configs: [{source_labels: [env, job], separator: '/', target_label: instance}, {regex: env, action: labeldrop}]\n",
+        ),
+    ]
+    .concat();
+    let mut lab = serving(&settings).await;
+    until("all have been asked", async || {
+        lab.board("up").await.len() == 7
+    })
+    .await;
+    for (name, up) in [
+        ("honours", 1.0),
+        ("few", 0.0),
+        ("short", 0.0),
+        ("bearer", 1.0),
+        ("wrong", 0.0),
+        ("open", 1.0),
+        ("prod/named", 1.0),
+    ] {
+        let shown = lab.last("up", &format!("{name}\"")).await;
+        assert_eq!(shown, Some(up), "{name}");
+    }
+    until("their samples are there", async || {
+        lab.board("load").await.len() == 4 && lab.last("jobs_total", "open").await == Some(3.0)
+    })
+    .await;
+    let (status, told) = lab.get("/api/v1/targets").await;
+    let told = told["data"]["activeTargets"].as_array().unwrap().iter();
+    let told: Vec<String> = told
+        .map(|t| {
+            let part = |name: &str| t[name].as_str().unwrap().to_owned();
+            let (pool, health, error) = (part("scrapePool"), part("health"), part("lastError"));
+            assert_eq!(part("scrapeInterval"), "300ms");
+            format!("{pool} {health} {error}").trim_end().to_owned()
+        })
+        .collect();
+    assert_eq!(status, 200);
+    expect_test::expect![[r#"
+        bearer up
+        few down 2 samples; the limit (`sample_limit`) is 1
+        honours up
+        named up
+        open up
+        short down sample 1 of load: bytes of "instance": 15; the limit (`label_value_length_limit`) is 2
+        wrong down the answer is 401 Unauthorized"#]].assert_eq(&told.join("\n"));
+    let load: Vec<String> = lab.board("load").await.into_keys().collect();
+    let address = format!("127.0.0.1:{port}");
+    let load = load.join("\n").replace(&address, "ADDRESS");
+    expect_test::expect![[r#"
+        load{cpu="1",env="prod",instance="ADDRESS",job="honours"}
+        load{cpu="1",instance="prod/named",job="named"}
+        load{env="prod",instance="ADDRESS",job="own"}
+        load{exported_job="own",instance="prod/named",job="named"}"#]]
+    .assert_eq(&load);
+    lab.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
