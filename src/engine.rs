@@ -11,8 +11,9 @@
 //! All decisions are [`event`]s, and [`state`] is their fold: after a restart the same fold gives the same state.
 
 pub mod alert;
+pub mod blind;
 pub mod command;
-mod echo;
+pub mod echo;
 pub mod event;
 pub mod group;
 pub mod heal;
@@ -311,6 +312,7 @@ impl Engine {
         self.judge_rules();
         self.evaluate_groups();
         self.judge_rule_files();
+        self.look_for_blind();
         self.echo_alerts();
         self.group_alerts();
         self.step_heals();
@@ -390,6 +392,7 @@ impl Engine {
         }
         self.policy = Some(policy);
         self.judging.clear();
+        self.forget_blind();
         self.drop_removed_rules();
         let mut book = std::mem::take(&mut self.book);
         self.end_edited(&mut book);

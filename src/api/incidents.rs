@@ -13,6 +13,7 @@ use crate::api::Site;
 use crate::api::auth::{Operator, Reader};
 use crate::api::reply::{Id, failure, json, problem, read, stopped};
 use crate::api::story::Story;
+use crate::engine::View;
 use crate::engine::command::Command;
 use crate::engine::state::{Incident, Outgoing};
 use crate::model::time::Timestamp;
@@ -26,19 +27,27 @@ pub fn word(value: &impl Serialize) -> String {
     }
 }
 
-/// Active alerts.
+/// Rules that see nothing, as they are shown.
+pub fn blind(view: View<'_>) -> Vec<Value> {
+    let blind = view.state.blind.iter();
+    let shown = blind.map(|(id, b)| {
+        json!({"rule": id, "name": b.name, "selector": b.selector, "said_at": b.since.rfc3339()})
+    });
+    shown.collect()
+}
+
+/// Active alerts, and rules that cannot have any.
 pub async fn alerts(_: Reader, State(site): State<Site>) -> Response {
     let alerts = site
         .handle
         .ask(|view| {
-            view.state
-                .alerts
-                .iter()
-                .map(|(k, a)| (k.clone(), a.clone(), view.state.open.get(&k.rule).copied()))
-                .collect::<Vec<_>>()
+            let alerts = view.state.alerts.iter();
+            let alerts =
+                alerts.map(|(k, a)| (k.clone(), a.clone(), view.state.open.get(&k.rule).copied()));
+            (alerts.collect::<Vec<_>>(), blind(view))
         })
         .await;
-    let Some(alerts) = alerts else {
+    let Some((alerts, blind)) = alerts else {
         return stopped();
     };
     let shown: Vec<Value> = alerts
@@ -51,7 +60,7 @@ pub async fn alerts(_: Reader, State(site): State<Site>) -> Response {
             })
         })
         .collect();
-    json(StatusCode::OK, &json!({ "alerts": shown }))
+    json(StatusCode::OK, &json!({ "alerts": shown, "blind": blind }))
 }
 
 /// Which incidents are listed.

@@ -68,6 +68,7 @@ struct Counted {
     heals_closed: BTreeMap<String, u64>,
     heals_on: bool,
     rules: usize,
+    blind: usize,
     shed: u64,
     own: Vec<(&'static str, u64)>,
 }
@@ -95,6 +96,7 @@ impl Counted {
             heals_closed,
             heals_on: state.switch.on,
             rules: view.policy.map_or(0, Policy::rule_count),
+            blind: state.blind.len(),
             shed: view.series.shed_total,
             own: Own::ALL
                 .iter()
@@ -273,6 +275,12 @@ fn engine(t: &mut Text, c: &Counted) {
         u8::from(c.heals_on),
     );
     t.one("ops_rules", "gauge", "Rules in force.", c.rules);
+    t.one(
+        "ops_rules_blind",
+        "gauge",
+        "Rules that cannot fire, as nothing fits a selector of theirs for 10 minutes.",
+        c.blind,
+    );
     t.by(
         "ops_own",
         "gauge",

@@ -82,7 +82,13 @@ pub const OPERATIONS: &[Operation] = &[
         200,
         "Loads rules and settings again; 400 with the problems.",
     ),
-    op("get", "/api/ops/v1/alerts", "read", 200, "Active alerts."),
+    op(
+        "get",
+        "/api/ops/v1/alerts",
+        "read",
+        200,
+        "Active alerts, and rules that see nothing (`blind`).",
+    ),
     op(
         "get",
         "/api/ops/v1/incidents",

@@ -90,9 +90,15 @@ pub async fn index(_: Reader, State(site): State<Site>) -> Response {
         }
         let metrics: BTreeSet<String> =
             view.book.all().map(|r| r.metric().to_owned()).collect();
-        (open, alerts, metrics, view.book.all().count(), view.state.alerts.len())
+        let mut blind = String::new();
+        for rule in view.state.blind.values().take(ALERTS_SHOWN_MAX) {
+            let (name, selector) = (escape(&rule.name), escape(&rule.selector));
+            let _ = write!(blind, "<tr><td>{name}</td><td><code>{selector}</code></td></tr>");
+        }
+        let blind = (blind, view.state.blind.len());
+        (open, alerts, blind, metrics, view.book.all().count(), view.state.alerts.len())
     });
-    let Some((open, alerts, metrics, rules, alert_count)) = read.await else {
+    let Some((open, alerts, blind, metrics, rules, alert_count)) = read.await else {
         return stopped();
     };
     let errors = site.loaded().problems.error_count();
@@ -110,6 +116,13 @@ pub async fn index(_: Reader, State(site): State<Site>) -> Response {
         let _ = write!(
             body,
             "<table><tr><th>phase</th><th>series</th><th>value</th><th>since</th></tr>{alerts}</table>"
+        );
+    }
+    if let (rows, count @ 1..) = blind {
+        let _ = write!(
+            body,
+            "<h2>Blind rules: {count}</h2><p>They cannot fire: nothing like this was heard for 10 minutes.</p>\
+             <table><tr><th>rule</th><th>looks for</th></tr>{rows}</table>"
         );
     }
     let boards: Vec<String> = metrics.iter().map(|m| board_link(m)).collect();

@@ -31,10 +31,15 @@ pub fn run(client: &Client) -> Answer {
                 ]
             })
             .collect();
-        table(
+        let alerts = table(
             ["RULE", "PHASE", "SINCE", "VALUE", "SERIES"],
             &rows,
             "no alerts",
-        )
+        );
+        let blind = items(answer, "blind").iter().map(|rule| {
+            let (name, selector) = (field(rule, "name"), field(rule, "selector"));
+            format!("blind: {name} cannot fire, nothing fits {selector}\n")
+        });
+        alerts + &blind.collect::<String>()
     }))
 }

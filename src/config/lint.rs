@@ -20,6 +20,7 @@ use crate::config::report::{Report, near};
 use crate::config::rules::{DIALECT, each_rule};
 use crate::config::yaml::{Kind, Node, rule_documents};
 use crate::config::{SourceFile, codes, groups};
+use crate::engine::echo::OF_ALERTS;
 use crate::engine::promql::ast::{Expr, Kind as Part, Length, Selector as Read};
 use crate::engine::promql::{Dialect, parse};
 use crate::model::labels::{Labels, MatchOp, Selector};
@@ -184,9 +185,6 @@ impl Lint {
         }
     }
 }
-
-/// Series that Prometheus makes of alerts.
-const OF_ALERTS: [&str; 2] = ["ALERTS", "ALERTS_FOR_STATE"];
 
 fn unknown_metric(
     report: &mut Report<'_>,

@@ -18,6 +18,9 @@ use crate::engine::state::Alert;
 use crate::model::labels::SeriesKey;
 use crate::model::time::Timestamp;
 
+/// The metrics that alerts become.
+pub const OF_ALERTS: [&str; 2] = ["ALERTS", "ALERTS_FOR_STATE"];
+
 /// What was written of active alerts.
 #[derive(Debug, Default)]
 pub(super) struct Echo {
@@ -87,7 +90,7 @@ fn series(alert: &Alert) -> [SeriesKey; 2] {
     };
     let with_state = alert.labels.clone().with("alertstate", state);
     [
-        SeriesKey::new("ALERTS", &with_state),
-        SeriesKey::new("ALERTS_FOR_STATE", &alert.labels),
+        SeriesKey::new(OF_ALERTS[0], &with_state),
+        SeriesKey::new(OF_ALERTS[1], &alert.labels),
     ]
 }

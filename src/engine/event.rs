@@ -307,6 +307,20 @@ pub enum Event {
         rules: usize,
         broken: Vec<String>,
     },
+    /// Since when samples come in, after nothing was heard; `None`: nothing is heard.
+    Watching {
+        since: Option<Timestamp>,
+    },
+    /// A rule cannot fire: nothing fits a selector of it.
+    RuleBlind {
+        rule: RuleId,
+        name: String,
+        selector: String,
+    },
+    /// It can again, or is gone.
+    RuleSees {
+        rule: RuleId,
+    },
     /// Slots that were not judged, and why.
     SlotsSkipped {
         from: Timestamp,
@@ -374,6 +388,11 @@ mod tests {
                 Event::ClockFollowed {
                     ahead_ms: -3_600_000,
                 },
+                Event::RuleBlind {
+                    rule: RuleId("a.yml/a".to_owned()),
+                    name: "a".to_owned(),
+                    selector: "m".to_owned(),
+                },
                 Event::IncidentClosed {
                     id: 1,
                     cause: Cause::Acknowledged,
@@ -406,6 +425,12 @@ mod tests {
                 {
                   "type": "clock_followed",
                   "ahead_ms": -3600000
+                },
+                {
+                  "type": "rule_blind",
+                  "rule": "a.yml/a",
+                  "name": "a",
+                  "selector": "m"
                 },
                 {
                   "type": "incident_closed",

@@ -54,8 +54,6 @@ pub struct RuleRun {
     pub error: Option<String>,
     /// Since when evaluations fail.
     pub failing_since: Option<Timestamp>,
-    /// Since when its selectors find no series at all.
-    pub blind_since: Option<Timestamp>,
     /// The values of the last evaluation, by alert.
     pub values: BTreeMap<String, f64>,
     main: Option<Resolved>,

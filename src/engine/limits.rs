@@ -83,6 +83,12 @@ pub const HEALS_CLOSED_MAX: usize = 1_000;
 pub const VERIFY_WAIT: Duration = Duration::from_mins(1);
 /// Retries of a script that says it is busy (exit 75).
 pub const HEAL_BUSY_MAX: u32 = 5;
+/// A rule is called blind when nothing that it looks at was heard for this long, or as long as it looks back.
+pub const BLIND_AFTER: Duration = Duration::from_mins(10);
+/// Each rule is looked at this often for that.
+pub const BLIND_LOOK: Duration = Duration::from_mins(1);
+/// Nothing at all was heard for this long: then it is not the rules that see nothing.
+pub const QUIET_AFTER: Duration = Duration::from_mins(5);
 /// Bytes of a PromQL expression; a longer one is refused. The longest of some thousand public rules has about 2 KiB.
 pub const EXPRESSION_BYTES_MAX: usize = 64 * 1024;
 /// Parts of a PromQL expression that lie in each other, links of a chain of operators among them; a deeper one is

@@ -152,6 +152,8 @@ pub struct Book {
     readers: BTreeMap<String, Vec<(usize, usize)>>,
     /// … and of those that may read any metric.
     read_any: Vec<(usize, usize)>,
+    /// Metrics that rules record.
+    pub(super) recorded: BTreeSet<String>,
     /// What the `verify` of rules reads, by metric, and what may be of any metric: it is kept before it is needed.
     verify_reads: BTreeMap<String, Vec<Read>>,
     verify_read_any: Vec<Read>,
@@ -201,6 +203,9 @@ impl Book {
         if let GroupRule::Alert(rule) = rule {
             self.by_id.insert(rule.id.clone(), rule.clone());
             self.places.insert(rule.id.clone(), place);
+        }
+        if let GroupRule::Record(rule) = rule {
+            self.recorded.insert(rule.name.clone());
         }
         let settings = Settings::default();
         for read in rule.exprs().flat_map(|e| reads(&e.expr, &settings)) {

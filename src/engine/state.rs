@@ -248,6 +248,12 @@ pub struct State {
     /// What is wrong with ourselves: what, about what, and since when.
     #[serde(with = "pairs", default)]
     pub own: BTreeMap<(Own, String), Ailing>,
+    /// Since when samples come in.
+    #[serde(default)]
+    pub watching: Option<Timestamp>,
+    /// Rules that see nothing.
+    #[serde(with = "pairs", default)]
+    pub blind: BTreeMap<RuleId, Blind>,
     /// When a step of the wall clock was last followed, and how far it was ahead then, in milliseconds.
     #[serde(default)]
     pub clock: Option<(Timestamp, i64)>,
@@ -260,6 +266,17 @@ pub struct Ailing {
     pub since: Timestamp,
     /// In a sentence, as it was when it began.
     pub text: String,
+}
+
+/// A rule that sees nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blind {
+    /// When that was said; it has been so for 10 minutes by then.
+    pub since: Timestamp,
+    /// The rule's name.
+    pub name: String,
+    /// The selector that nothing fits.
+    pub selector: String,
 }
 
 /// JSON objects have text keys only; maps with other keys are written as lists of pairs.
@@ -428,6 +445,22 @@ impl State {
                     .collect();
             }
             Event::SlotsSkipped { .. } => {}
+            Event::Watching { since } => self.watching = *since,
+            Event::RuleBlind {
+                rule,
+                name,
+                selector,
+            } => {
+                let blind = Blind {
+                    since: at,
+                    name: name.clone(),
+                    selector: selector.clone(),
+                };
+                self.blind.insert(rule.clone(), blind);
+            }
+            Event::RuleSees { rule } => {
+                self.blind.remove(rule);
+            }
             Event::ClockFollowed { ahead_ms } => self.clock = Some((at, *ahead_ms)),
             Event::OwnBegan { what, about, text } => {
                 let ailing = Ailing {

@@ -184,6 +184,12 @@ pub fn words(event: &Event, state: &State) -> Option<String> {
                 format!("{rules} rules; broken: {}", broken.join(", "))
             },
         ),
+        Event::Watching { .. } => return None,
+        Event::RuleBlind { name, selector, .. } => (
+            "blind",
+            format!("{name}  nothing fits {selector}, for 10 minutes"),
+        ),
+        Event::RuleSees { rule } => ("sees", format!("{}  data again, or gone", rule.0)),
         Event::SlotsSkipped { from, to, why } => (
             "skipped",
             format!("{} to {}: {why}", from.clock(), to.clock()),

@@ -208,6 +208,23 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
                 groups.push(expr_group(r, "count(county_api_ms > 1000) > 1", 0));
                 continue;
             }
+            "blind" => {
+                window(&mut r).selector = "county_api_mss".parse().unwrap();
+                r.name = "typo".to_owned();
+                r.id = RuleId::new("test.yml", "typo", &Labels::new());
+            }
+            "expr_blind" => {
+                r.name = "ratio".to_owned();
+                r.id = RuleId::new("test.yml", "ratio", &Labels::new());
+                let text =
+                    "county_errors{code=\"5xx\"} / county_requests > 0.1 or absent(county_api_ms)";
+                groups.push(expr_group(r, text, 0));
+                let mut other = rule("low", "x", 10, 0.0);
+                other.heal = None;
+                let text = "county_errors{code=\"5xx\"} / county_requests > 0.1";
+                groups.push(expr_group(other, text, 0));
+                continue;
+            }
             "expr_on" => {
                 let text = "county_api_ms > on (region) county_limit_ms";
                 groups.push(expr_group(r, text, 0));

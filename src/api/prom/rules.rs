@@ -15,7 +15,7 @@ use crate::api::prom::params::Params;
 use crate::api::prom::written::{exponent, plain};
 use crate::engine::View;
 use crate::engine::event::AlertKey;
-use crate::engine::policy::{Aggregate, Condition, GroupRule, Rule, Test};
+use crate::engine::policy::{Aggregate, Condition, GroupRule, Rule, RuleId, Test};
 use crate::engine::state::{Alert, Phase};
 use crate::model::labels::Matcher;
 use crate::model::time::{Duration, Timestamp};
@@ -31,8 +31,16 @@ struct Shown {
     limit: usize,
     /// When it was evaluated last.
     at: Option<Timestamp>,
-    /// Rules with why each failed last.
-    rules: Vec<(GroupRule, Option<String>)>,
+    /// Rules, each with how it is.
+    rules: Vec<(GroupRule, Health)>,
+}
+
+/// How a rule is.
+struct Health {
+    /// Why it failed last.
+    error: Option<String>,
+    /// The selector that nothing fits.
+    blind: Option<String>,
 }
 
 impl Shown {
@@ -173,6 +181,7 @@ pub async fn rules(State(site): State<Site>, params: Params) -> Answered {
 /// All groups; the rules over windows of one file are one, evaluated on every tick.
 fn groups(view: View<'_>, tick: Duration) -> Vec<Shown> {
     let mut shown = Vec::new();
+    let blind = |id: &RuleId| view.state.blind.get(id).map(|b| b.selector.clone());
     for run in &view.book.groups {
         let rules = run.group.rules.iter().zip(&run.rules);
         shown.push(Shown {
@@ -186,15 +195,25 @@ fn groups(view: View<'_>, tick: Duration) -> Vec<Shown> {
             limit: run.group.limit,
             at: run.slot,
             rules: rules
-                .map(|(r, run)| (r.clone(), run.error.clone()))
+                .map(|(r, of)| {
+                    let health = Health {
+                        error: of.error.clone(),
+                        blind: blind(&r.identity(&run.group.id).0),
+                    };
+                    (r.clone(), health)
+                })
                 .collect(),
         });
     }
-    let mut files: BTreeMap<&str, Vec<(GroupRule, Option<String>)>> = BTreeMap::new();
+    let mut files: BTreeMap<&str, Vec<(GroupRule, Health)>> = BTreeMap::new();
     for window in &view.book.rules {
         let rule = GroupRule::Alert(Arc::clone(&window.rule));
         let file = files.entry(&window.rule.file).or_default();
-        file.push((rule, None));
+        let health = Health {
+            error: None,
+            blind: blind(&window.rule.id),
+        };
+        file.push((rule, health));
     }
     shown.extend(files.into_iter().map(|(file, rules)| Shown {
         name: file.to_owned(),
@@ -239,7 +258,7 @@ fn group(group: &Shown, filter: &Filter, alerts: &Alerts) -> Option<Value> {
     }
     let rules = group.rules.iter().filter(|(rule, _)| filter.takes(rule));
     let rules: Vec<Value> = rules
-        .map(|(rule, error)| {
+        .map(|(rule, Health { error, blind })| {
             let mut shown = match rule {
                 GroupRule::Alert(rule) => alerting(rule, filter, alerts),
                 GroupRule::Record(r) => {
@@ -255,6 +274,9 @@ fn group(group: &Shown, filter: &Filter, alerts: &Alerts) -> Option<Value> {
             .into();
             if let Some(error) = error {
                 shown["lastError"] = error.as_str().into();
+            }
+            if let Some(selector) = blind {
+                shown["blind"] = selector.as_str().into();
             }
             shown["evaluationTime"] = 0.into();
             shown["lastEvaluation"] = written(group.at).into();

@@ -73,6 +73,9 @@ fn may_begin(last: Option<&Event>, event: &Event) -> bool {
         | Event::HealExhausted { .. }
         | Event::HealSwitched { .. }
         | Event::PolicyChanged { .. }
+        | Event::Watching { .. }
+        | Event::RuleBlind { .. }
+        | Event::RuleSees { .. }
         | Event::SlotsSkipped { .. }
         | Event::OwnBegan { .. }
         | Event::OwnEnded { .. }

@@ -1,0 +1,246 @@
+//! Rules that cannot fire because nothing that they look at is there: a metric was renamed, a label is written otherwise, a
+//! sender is gone. Such a rule is quiet for the wrong reason, so it is named.
+//!
+//! Each rule is looked at once a minute, some in each tick. Blindness says something only while samples come in: a while
+//! after a start, or after a time in which nothing at all was heard, every rule is. So it is watched since when there is
+//! data ([`State::watching`](crate::engine::state::State)), and after [`BLIND_AFTER`] of that a rule may be called blind.
+
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
+use std::collections::BTreeSet;
+
+use crate::engine::Engine;
+use crate::engine::echo::OF_ALERTS;
+use crate::engine::event::Event;
+use crate::engine::limits::{BLIND_AFTER, BLIND_LOOK, QUIET_AFTER};
+use crate::engine::policy::{GroupRule, RuleId, Test};
+use crate::engine::promql::ast::{BinaryOp, Expr, Kind};
+use crate::engine::promql::reads::reads;
+use crate::engine::promql::source::Source;
+use crate::engine::rule::WindowRule;
+use crate::engine::series::Series;
+use crate::model::labels::{MatchOp, Matcher};
+use crate::model::time::{Duration, Timestamp};
+
+/// A rule that sees nothing.
+struct Looked {
+    rule: RuleId,
+    name: String,
+    /// The selector that nothing fits; `None`: it sees.
+    misses: Option<String>,
+}
+
+impl GroupRule {
+    /// Who it is across reloads, and its name; `group`: the file and group that it is in.
+    pub fn identity(&self, group: &str) -> (RuleId, &str) {
+        match self {
+            GroupRule::Alert(rule) => (rule.id.clone(), &rule.name),
+            GroupRule::Record(r) => (RuleId::new(group, &r.name, &r.labels), &r.name),
+        }
+    }
+}
+
+impl Engine {
+    /// Looks for rules that see nothing, and for those that see again.
+    pub(super) fn look_for_blind(&mut self) {
+        let slots = (BLIND_LOOK.ms() / self.every.ms().max(1)).max(1);
+        let turn = self.now.ms().unsigned_abs() / self.every.ms().max(1) % slots;
+        if turn == 0 {
+            self.watch();
+        }
+        let watching = self.state.watching;
+        if watching.is_none_or(|since| self.now.since(since) < BLIND_AFTER) {
+            return;
+        }
+        let (first, step) = (turn as usize, slots as usize);
+        let mut looked: Vec<Looked> = Vec::new();
+        for entry in self.book.rules.iter().skip(first).step_by(step) {
+            looked.push(Looked {
+                rule: entry.rule.id.clone(),
+                name: entry.rule.name.clone(),
+                misses: self.window_misses(entry),
+            });
+        }
+        let all = self
+            .book
+            .groups
+            .iter()
+            .flat_map(|g| g.group.rules.iter().map(|r| (&g.group.id, r)));
+        for (group, rule) in all.skip(first).step_by(step) {
+            let (id, name) = rule.identity(group);
+            looked.push(Looked {
+                rule: id,
+                name: name.to_owned(),
+                misses: self.group_misses(rule),
+            });
+        }
+        for Looked { rule, name, misses } in looked {
+            match (misses, self.state.blind.contains_key(&rule)) {
+                (Some(selector), false) => self.emit(Event::RuleBlind {
+                    rule,
+                    name,
+                    selector,
+                }),
+                (None, true) => self.emit(Event::RuleSees { rule }),
+                (Some(_), true) | (None, false) => {}
+            }
+        }
+    }
+
+    /// Rules that are gone are not blind.
+    pub(super) fn forget_blind(&mut self) {
+        if self.state.blind.is_empty() {
+            return;
+        }
+        let windows = self.book.rules.iter().map(|r| r.rule.id.clone());
+        let groups = self.book.groups.iter().flat_map(|g| {
+            let rules = g.group.rules.iter();
+            rules.map(|r| r.identity(&g.group.id).0)
+        });
+        let there: BTreeSet<RuleId> = windows.chain(groups).collect();
+        let blind = self.state.blind.keys();
+        let gone: Vec<RuleId> = blind.filter(|r| !there.contains(r)).cloned().collect();
+        for rule in gone {
+            self.emit(Event::RuleSees { rule });
+        }
+    }
+
+    /// Notes since when samples come in.
+    fn watch(&mut self) {
+        let since = self.now - QUIET_AFTER;
+        let from_outside = |s: &Series| {
+            let metric = s.key().metric();
+            !OF_ALERTS.contains(&metric) && !self.book.recorded.contains(metric)
+        };
+        let hears = self
+            .series
+            .iter()
+            .any(|(_, s)| is_heard(s, since) && from_outside(s));
+        match (hears, self.state.watching) {
+            (true, None) => self.emit(Event::Watching {
+                since: Some(self.now),
+            }),
+            (false, Some(_)) => self.emit(Event::Watching { since: None }),
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    fn window_misses(&self, entry: &WindowRule) -> Option<String> {
+        let test = entry.test()?;
+        let since = self.now - test.window.max(BLIND_AFTER);
+        let mut judged = entry
+            .judges
+            .iter()
+            .filter_map(|j| self.series.get(j.series));
+        (!judged.any(|s| is_heard(s, since))).then(|| test.selector.to_string())
+    }
+
+    fn group_misses(&self, rule: &GroupRule) -> Option<String> {
+        let expr = match rule {
+            GroupRule::Record(r) => &r.expr.expr,
+            GroupRule::Alert(r) => match &r.test {
+                Test::Expr(test) => &test.expr.expr,
+                Test::Window(_) => return None,
+            },
+        };
+        let back = reads(expr, &self.settings).iter().map(|r| r.back).max();
+        let since = self.now - back.unwrap_or(Duration::ZERO).max(BLIND_AFTER);
+        let sees = |matchers: &[Matcher]| {
+            let mut names = matchers
+                .iter()
+                .filter(|m| m.name == "__name__" && m.op == MatchOp::Equal);
+            // Of a rule that is fine nothing may be recorded; one that sees nothing is named itself.
+            let own = |m: &Matcher| {
+                self.book.recorded.contains(&m.value) || OF_ALERTS.contains(&m.value.as_str())
+            };
+            names.any(own) || {
+                let found = self.series.select(matchers);
+                let mut found = found.iter().filter_map(|n| self.series.get(*n));
+                found.any(|s| is_heard(s, since))
+            }
+        };
+        misses(expr, &sees).map(Expr::to_string)
+    }
+}
+
+fn is_heard(series: &Series, since: Timestamp) -> bool {
+    series.last().is_some_and(|(at, _)| at > since)
+}
+
+/// The selector for whose lack the expression cannot give anything. Depth is bounded by the parser.
+fn misses<'e>(expr: &'e Expr, sees: &impl Fn(&[Matcher]) -> bool) -> Option<&'e Expr> {
+    match &expr.kind {
+        Kind::Number(_) | Kind::Text(_) => None,
+        Kind::Vector(selector) | Kind::Matrix { selector, .. } => {
+            (!sees(&selector.matchers)).then_some(expr)
+        }
+        Kind::Paren(inner)
+        | Kind::Unary { expr: inner, .. }
+        | Kind::Subquery { expr: inner, .. }
+        | Kind::Aggregate { expr: inner, .. } => misses(inner, sees),
+        Kind::Call { function, .. } if function.starts_with("absent") => None,
+        Kind::Call { function, args, .. } => {
+            // What `info` adds may be lacking.
+            let needed = if *function == "info" { 1 } else { args.len() };
+            args.iter().take(needed).find_map(|a| misses(a, sees))
+        }
+        Kind::Binary {
+            op,
+            lhs,
+            rhs,
+            matching,
+            ..
+        } => {
+            let left = misses(lhs, sees);
+            match op {
+                BinaryOp::Unless => left,
+                BinaryOp::Or => left.filter(|_| misses(rhs, sees).is_some()),
+                _ => left
+                    .filter(|_| matching.fill_left.is_none())
+                    .or_else(|| misses(rhs, sees).filter(|_| matching.fill_right.is_none())),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::engine::promql::{Dialect, parse};
+
+    #[test]
+    fn the_selector_that_matters_is_named() {
+        let miss = |text: &str| {
+            let expr = parse(text, Dialect::ALL).unwrap();
+            let sees = |m: &[Matcher]| m.iter().any(|m| m.value.starts_with("here"));
+            misses(&expr, &sees).map(Expr::to_string)
+        };
+        for (text, want) in [
+            ("here > 5", None),
+            ("gone > 5", Some("gone")),
+            (
+                "sum by (job) (rate(gone{a=\"b\"}[5m])) > 5",
+                Some("gone{a=\"b\"}[5m]"),
+            ),
+            ("here / gone > 1 and here2", Some("gone")),
+            ("here and on (job) gone", Some("gone")),
+            ("here unless gone", None),
+            ("gone unless here", Some("gone")),
+            ("gone or here", None),
+            ("gone or gone2", Some("gone")),
+            ("absent(gone)", None),
+            ("gone or vector(0)", None),
+            ("here > scalar(gone)", Some("gone")),
+            ("max_over_time(gone[1h:1m]) > 1", Some("gone")),
+            ("vector(1)", None),
+        ] {
+            assert_eq!(miss(text).as_deref(), want, "{text}");
+        }
+    }
+}
