@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::sent::packed;
+
 /// A receiver under test.
 pub struct Receiver {
     pub name: &'static str,
@@ -61,7 +63,11 @@ impl Receiver {
 
     fn listens(&self) {
         for _ in 0..600 {
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+            // Prometheus listens before it takes anything: only an empty request that is taken says that it is there.
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+                && (self.path.is_empty()
+                    || Connection::to(self).post(self.path, &packed(b"")).status < 300)
+            {
                 return;
             }
             std::thread::sleep(Duration::from_millis(50));
