@@ -11,6 +11,7 @@
 //! All decisions are [`event`]s, and [`state`] is their fold: after a restart the same fold gives the same state.
 
 pub mod alert;
+mod asked;
 pub mod blind;
 pub mod command;
 pub mod echo;
@@ -30,9 +31,11 @@ pub mod state;
 pub mod template;
 pub mod transcript;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::engine::asked::Asked;
 use crate::engine::command::Command;
 use crate::engine::echo::Echo;
 use crate::engine::event::{AlertKey, Entry, Event, Run, RunEnd};
@@ -135,6 +138,8 @@ pub struct Engine {
     room: Workspace,
     /// What was worked out for runs that are being judged by an expression.
     judging: BTreeMap<String, Judging>,
+    /// What templates asked in this tick.
+    asked: RefCell<Asked>,
     /// Samples of our own that are to be stored.
     own: Batch,
     echo: Echo,
@@ -170,6 +175,7 @@ impl Engine {
             settings: group::settings(),
             room: Workspace::default(),
             judging: BTreeMap::new(),
+            asked: RefCell::default(),
             own: Batch::default(),
             echo: Echo::default(),
             events: Vec::new(),

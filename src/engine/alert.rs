@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::Engine;
 use crate::engine::event::{About, AlertKey, Cause, Event};
-use crate::engine::group::alert_labels;
 use crate::engine::own::Own;
 use crate::engine::policy::{Missing, Rule, RuleId, Test};
 use crate::engine::rule::Judged;
@@ -96,14 +95,14 @@ impl Engine {
             let Judged::Bad(value) = judged else {
                 return false;
             };
-            let labels = alert_labels(rule, series_labels, value, self.now);
+            let labels = self.alert_labels(rule, series_labels, value, at);
             self.emit(Event::AlertBegan {
                 key: key.clone(),
                 labels: labels.clone(),
                 value,
             });
             if rule.for_.is_zero() {
-                self.fire(rule, key, &labels, value);
+                self.fire(rule, key, &labels, value, at);
             }
             return true;
         };
@@ -119,7 +118,7 @@ impl Engine {
         match (phase, judged) {
             (Phase::Pending, Judged::Bad(value)) => {
                 if at.since(since) >= rule.for_ {
-                    self.fire(rule, key, &labels, value);
+                    self.fire(rule, key, &labels, value, at);
                 }
                 true
             }
@@ -181,11 +180,12 @@ impl Engine {
         }
     }
 
-    fn fire(&mut self, rule: &Rule, key: AlertKey, labels: &Labels, value: f64) {
+    fn fire(&mut self, rule: &Rule, key: AlertKey, labels: &Labels, value: f64, at: Timestamp) {
+        let ask = |query: &str| self.answer(query, at);
         let annotations = rule
             .annotations
             .iter()
-            .map(|(n, t)| (n, template::expand(t, labels, value, self.now)))
+            .map(|(n, t)| (n, template::expand(t, labels, value, self.now, &ask)))
             .collect();
         self.emit(Event::AlertFired {
             key,

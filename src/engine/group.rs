@@ -332,7 +332,7 @@ impl Engine {
         };
         let at = slot - group.query_offset;
         let found = self.elements(&mut run.main, &test.expr.expr, at)?;
-        self.check_twice(rule, &found)?;
+        self.check_twice(rule, &found, at)?;
         let over = group.limit > 0 && found.len() > group.limit;
         let error = format!(
             "exceeded limit of {} with {} alerts",
@@ -490,13 +490,13 @@ impl Engine {
     }
 
     /// Two alerts with the same labels cannot be told apart; then nothing of the evaluation counts.
-    fn check_twice(&self, rule: &Rule, found: &Elements) -> Result<(), String> {
+    fn check_twice(&self, rule: &Rule, found: &Elements, at: Timestamp) -> Result<(), String> {
         if rule.labels.is_empty() || found.len() < 2 {
             return Ok(());
         }
         let mut seen = BTreeSet::new();
         for (labels, value) in found.values() {
-            if !seen.insert(alert_labels(rule, labels, *value, self.now)) {
+            if !seen.insert(self.alert_labels(rule, labels, *value, at)) {
                 return Err(
                     "vector contains metrics with the same labelset after applying alert labels"
                         .to_owned(),
@@ -524,14 +524,23 @@ fn alert_key(rule: &Rule, series: &str) -> AlertKey {
     }
 }
 
-/// The labels of an alert: those of what it is about, the rule's own, and its name.
-pub(super) fn alert_labels(rule: &Rule, about: &Labels, value: f64, now: Timestamp) -> Labels {
-    let mut labels = about.clone();
-    for (name, text) in rule.labels.iter() {
-        labels.set(name, template::expand(text, about, value, now));
+impl Engine {
+    /// The labels of an alert: those of what it is about, the rule's own, and its name.
+    pub(super) fn alert_labels(
+        &self,
+        rule: &Rule,
+        about: &Labels,
+        value: f64,
+        at: Timestamp,
+    ) -> Labels {
+        let ask = |query: &str| self.answer(query, at);
+        let mut labels = about.clone();
+        for (name, text) in rule.labels.iter() {
+            labels.set(name, template::expand(text, about, value, self.now, &ask));
+        }
+        labels.set("alertname", &rule.name);
+        labels
     }
-    labels.set("alertname", &rule.name);
-    labels
 }
 
 fn nameless(labels: &Labels) -> Labels {

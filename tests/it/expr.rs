@@ -22,6 +22,7 @@ const RULES: &str = r#"groups:
     labels: {severity: page}
     annotations:
       summary: "{{ $labels.region }} takes {{ $value }} ms"
+      of: "{{ with printf `county_api_ms{region='%s'}` $labels.region | query }}{{ . | len }} of {{ query `count(county_api_ms)` | first | value }}{{ end }}"
 "#;
 
 /// A project folder with the program in it, and a webhook that keeps what it is told.
@@ -177,6 +178,7 @@ async fn a_prometheus_rule_file_pages_with_expression_value_and_labels() {
     });
     assert_eq!(alerts[0]["labels"], labels);
     assert_eq!(alerts[0]["annotations"]["summary"], "east takes 1500 ms");
+    assert_eq!(alerts[0]["annotations"]["of"], "2 of 3");
 
     // A broken edit changes nothing and is shown with its place; the alert still ends by itself.
     let broken = RULES.replace("> 1000", "> > 1000");
