@@ -274,7 +274,7 @@ impl Engine {
         self.now = self.now.max(now);
         match input {
             Input::Samples(admitted) => self.file(admitted),
-            Input::Tick => self.tick(),
+            Input::Tick => self.tick(now),
             Input::Policy(policy) => self.swap_policy(policy),
             Input::Command(command) => self.command(command),
             Input::Delivered {
@@ -312,13 +312,13 @@ impl Engine {
         }
     }
 
-    fn tick(&mut self) {
+    fn tick(&mut self, slot: Timestamp) {
         self.series.settle(self.now - LATE_MAX);
         self.series.sweep(self.now);
         self.judge_rules();
         self.evaluate_groups();
         self.judge_rule_files();
-        self.look_for_blind();
+        self.look_for_blind(slot);
         self.echo_alerts();
         self.group_alerts();
         self.step_heals();
