@@ -11,6 +11,7 @@
 //! All decisions are [`event`]s, and [`state`] is their fold: after a restart the same fold gives the same state.
 
 pub mod alert;
+pub mod asked;
 pub mod blind;
 pub mod command;
 pub mod echo;
@@ -30,9 +31,11 @@ pub mod state;
 pub mod template;
 pub mod transcript;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::engine::asked::Asked;
 use crate::engine::command::Command;
 use crate::engine::echo::Echo;
 use crate::engine::event::{AlertKey, Entry, Event, Run, RunEnd};
@@ -135,6 +138,8 @@ pub struct Engine {
     room: Workspace,
     /// What was worked out for runs that are being judged by an expression.
     judging: BTreeMap<String, Judging>,
+    /// What templates asked in this tick.
+    asked: RefCell<Asked>,
     /// Samples of our own that are to be stored.
     own: Batch,
     echo: Echo,
@@ -170,6 +175,7 @@ impl Engine {
             settings: promql::settings::Settings::default(),
             room: Workspace::default(),
             judging: BTreeMap::new(),
+            asked: RefCell::default(),
             own: Batch::default(),
             echo: Echo::default(),
             events: Vec::new(),
@@ -268,7 +274,7 @@ impl Engine {
         self.now = self.now.max(now);
         match input {
             Input::Samples(admitted) => self.file(admitted),
-            Input::Tick => self.tick(),
+            Input::Tick => self.tick(now),
             Input::Policy(policy) => self.swap_policy(policy),
             Input::Command(command) => self.command(command),
             Input::Delivered {
@@ -306,13 +312,13 @@ impl Engine {
         }
     }
 
-    fn tick(&mut self) {
+    fn tick(&mut self, slot: Timestamp) {
         self.series.settle(self.now - LATE_MAX);
         self.series.sweep(self.now);
         self.judge_rules();
         self.evaluate_groups();
         self.judge_rule_files();
-        self.look_for_blind();
+        self.look_for_blind(slot);
         self.echo_alerts();
         self.group_alerts();
         self.step_heals();

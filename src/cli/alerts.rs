@@ -38,8 +38,8 @@ pub fn run(client: &Client) -> Answer {
         );
         let blind = items(answer, "blind").iter().map(|rule| {
             let (name, selector) = (field(rule, "name"), field(rule, "selector"));
-            format!("blind: {name} cannot fire, nothing fits {selector}\n")
+            format!("\nblind: {name} cannot fire, nothing fits {selector}")
         });
-        alerts + &blind.collect::<String>()
+        alerts.trim_end().to_owned() + &blind.collect::<String>()
     }))
 }

@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::Engine;
 use crate::engine::event::{About, AlertKey, Cause, Event};
-use crate::engine::group::alert_labels;
 use crate::engine::own::Own;
 use crate::engine::policy::{Missing, Rule, RuleId, Test};
 use crate::engine::rule::Judged;
@@ -129,14 +128,14 @@ impl Engine {
             let Judged::Bad(value) = judged else {
                 return false;
             };
-            let labels = alert_labels(rule, series_labels, value, self.now);
+            let labels = self.alert_labels(rule, series_labels, value, at);
             self.emit(Event::AlertBegan {
                 key: key.clone(),
                 labels,
                 value,
             });
             if rule.for_.is_zero() {
-                self.fire(rule, key, series_labels, value);
+                self.fire(rule, key, series_labels, value, at);
             }
             return true;
         };
@@ -152,7 +151,7 @@ impl Engine {
         match phase.turn(since, holds, rule, at) {
             Turn::Stays => true,
             Turn::Fires => {
-                self.fire(rule, key, series_labels, value);
+                self.fire(rule, key, series_labels, value, at);
                 true
             }
             Turn::Calms => {
@@ -204,11 +203,15 @@ impl Engine {
     }
 
     /// Templates speak of what the alert is about; the rule's own labels are not in `$labels`, as in Prometheus.
-    fn fire(&mut self, rule: &Rule, key: AlertKey, labels: &Labels, value: f64) {
+    fn fire(&mut self, rule: &Rule, key: AlertKey, labels: &Labels, value: f64, at: Timestamp) {
+        let ask = |query: &str| self.answer(query, at);
         let annotations = rule
             .annotations
             .iter()
-            .map(|(n, t)| (n.as_str(), template::expand(t, labels, value, self.now)))
+            .map(|(n, t)| {
+                let text = template::expand(t, labels, value, self.now, &ask);
+                (n.as_str(), text)
+            })
             .collect();
         self.emit(Event::AlertFired {
             key,

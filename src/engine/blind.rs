@@ -46,10 +46,12 @@ impl GroupRule {
 }
 
 impl Engine {
-    /// Looks for rules that see nothing, and for those that see again.
-    pub(super) fn look_for_blind(&mut self) {
-        let slots = (BLIND_LOOK.ms() / self.every.ms().max(1)).max(1);
-        let turn = self.now.ms().unsigned_abs() / self.every.ms().max(1) % slots;
+    /// Looks for rules that see nothing, and for those that see again. `slot` says whose turn it is; the engine's time may
+    /// be ahead of it already.
+    pub(super) fn look_for_blind(&mut self, slot: Timestamp) {
+        let every = self.every.ms().max(1);
+        let turns = (BLIND_LOOK.ms() / every).max(1);
+        let turn = slot.ms().unsigned_abs() / every % turns;
         if turn == 0 {
             self.watch();
         }
@@ -57,28 +59,7 @@ impl Engine {
         if watching.is_none_or(|since| self.now.since(since) < BLIND_AFTER) {
             return;
         }
-        let (first, step) = (turn as usize, slots as usize);
-        let mut looked: Vec<Looked> = Vec::new();
-        for entry in self.book.rules.iter().skip(first).step_by(step) {
-            looked.push(Looked {
-                rule: entry.rule.id.clone(),
-                name: entry.rule.name.clone(),
-                misses: self.window_misses(entry),
-            });
-        }
-        let all = self
-            .book
-            .groups
-            .iter()
-            .flat_map(|g| g.group.rules.iter().map(|r| (&g.group.id, r)));
-        for (group, rule) in all.skip(first).step_by(step) {
-            let (id, name) = rule.identity(group);
-            looked.push(Looked {
-                rule: id,
-                name: name.to_owned(),
-                misses: self.group_misses(rule),
-            });
-        }
+        let looked = self.look(turn as usize, turns as usize);
         for Looked { rule, name, misses } in looked {
             match (misses, self.state.blind.contains_key(&rule)) {
                 (Some(selector), false) => self.emit(Event::RuleBlind {
@@ -90,6 +71,29 @@ impl Engine {
                 (Some(_), true) | (None, false) => {}
             }
         }
+    }
+
+    /// Looks at every rule whose turn it is, of so many turns.
+    fn look(&self, turn: usize, turns: usize) -> Vec<Looked> {
+        let mut looked = Vec::new();
+        for entry in self.book.rules.iter().skip(turn).step_by(turns) {
+            looked.push(Looked {
+                rule: entry.rule.id.clone(),
+                name: entry.rule.name.clone(),
+                misses: self.window_misses(entry),
+            });
+        }
+        let groups = self.book.groups.iter();
+        let all = groups.flat_map(|g| g.group.rules.iter().map(|r| (&g.group.id, r)));
+        for (group, rule) in all.skip(turn).step_by(turns) {
+            let (id, name) = rule.identity(group);
+            looked.push(Looked {
+                rule: id,
+                name: name.to_owned(),
+                misses: self.group_misses(rule),
+            });
+        }
+        looked
     }
 
     /// Rules that are gone are not blind.

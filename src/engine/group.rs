@@ -317,7 +317,7 @@ impl Engine {
         };
         let at = slot - group.query_offset;
         let found = self.elements(&mut run.main, &test.expr.expr, at)?;
-        self.check_twice(rule, &found)?;
+        self.check_twice(rule, &found, at)?;
         let over = group.limit > 0 && found.len() > group.limit;
         if found.is_empty() && run.values.is_empty() && !self.has_alerts(rule, run) {
             return Ok(());
@@ -474,13 +474,13 @@ impl Engine {
     }
 
     /// Two alerts with the same labels cannot be told apart; then nothing of the evaluation counts.
-    fn check_twice(&self, rule: &Rule, found: &Elements) -> Result<(), String> {
+    fn check_twice(&self, rule: &Rule, found: &Elements, at: Timestamp) -> Result<(), String> {
         if rule.labels.is_empty() && rule.clears.is_empty() || found.len() < 2 {
             return Ok(());
         }
         let mut seen = BTreeSet::new();
         for (labels, value) in found.values() {
-            if !seen.insert(alert_labels(rule, labels, *value, self.now)) {
+            if !seen.insert(self.alert_labels(rule, labels, *value, at)) {
                 return Err(TWICE_IN_ALERTS.to_owned());
             }
         }
@@ -512,11 +512,20 @@ fn alert_key(rule: &Rule, series: &str) -> AlertKey {
     }
 }
 
-/// The labels of an alert: those of what it is about, the rule's own, and its name.
-pub(super) fn alert_labels(rule: &Rule, about: &Labels, value: f64, now: Timestamp) -> Labels {
-    alert_labels_by(rule, about, |text| {
-        template::expand(text, about, value, now)
-    })
+impl Engine {
+    /// The labels of an alert: those of what it is about, the rule's own, and its name.
+    pub(super) fn alert_labels(
+        &self,
+        rule: &Rule,
+        about: &Labels,
+        value: f64,
+        at: Timestamp,
+    ) -> Labels {
+        let ask = |query: &str| self.answer(query, at);
+        alert_labels_by(rule, about, |text| {
+            template::expand(text, about, value, self.now, &ask)
+        })
+    }
 }
 
 impl Book {

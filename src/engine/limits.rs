@@ -89,6 +89,16 @@ pub const BLIND_AFTER: Duration = Duration::from_mins(10);
 pub const BLIND_LOOK: Duration = Duration::from_mins(1);
 /// Nothing at all was heard for this long: then it is not the rules that see nothing.
 pub const QUIET_AFTER: Duration = Duration::from_mins(5);
+/// Different queries that the templates of one tick may ask; further ones fail, and their text says so.
+pub const TEMPLATE_ANSWERS_MAX: usize = 1_000;
+/// Queries that one template may ask: each takes another turn over it.
+pub const TEMPLATE_QUERIES_MAX: usize = 16;
+/// Elements of the answer to a template's query: a person reads it.
+pub const TEMPLATE_ELEMENTS_MAX: usize = 1_000;
+/// Samples that one query of a template may look at.
+pub const TEMPLATE_SAMPLES_MAX: usize = 1_000_000;
+/// Samples that the queries of all templates of a tick may look at, give or take one query: some tenths of a second.
+pub const TEMPLATE_TICK_SAMPLES_MAX: usize = 20_000_000;
 /// Bytes of a PromQL expression; a longer one is refused. The longest of some thousand public rules has about 2 KiB.
 pub const EXPRESSION_BYTES_MAX: usize = 64 * 1024;
 /// Parts of a PromQL expression that lie in each other, links of a chain of operators among them; a deeper one is

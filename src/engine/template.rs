@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use gotmpl::{MissingKey, Template, TemplateError, Value};
 
+use crate::engine::limits::TEMPLATE_QUERIES_MAX;
+use crate::engine::template::functions::Answers;
 use crate::model::labels::Labels;
 use crate::model::time::Timestamp;
 
@@ -32,8 +34,11 @@ pub fn check(text: &str) -> Result<(), String> {
     if !text.contains("{{") {
         return Ok(());
     }
-    let functions = functions::all(Timestamp::default(), "");
-    let parsed = parse(text, functions).map_err(|e| e.to_string())?;
+    let parsed = parse(
+        text,
+        functions::all(Timestamp::default(), "", &Answers::default()),
+    );
+    let parsed = parsed.map_err(|e| e.to_string())?;
     names(text)?;
     let nothing = Context {
         labels: &Labels::new(),
@@ -41,6 +46,7 @@ pub fn check(text: &str) -> Result<(), String> {
         external_url: "",
         value: 0.0,
         now: Timestamp::default(),
+        ask: &|_| Ok(Found::new()),
     };
     // What depends on values may fail here and not later; what is unknown by name fails always.
     match parsed.execute_to_string(&data(&nothing)) {
@@ -62,7 +68,7 @@ const GO: &[&str] = &[
 
 /// Looks at every action, taken or not: the names in it must be known.
 fn names(text: &str) -> Result<(), String> {
-    let functions = functions::all(Timestamp::default(), "");
+    let functions = functions::all(Timestamp::default(), "", &Answers::default());
     let mut variables = vec!["$labels", "$externalLabels", "$externalURL", "$value", "$"];
     let mut rest = text;
     while let Some((_, after)) = rest.split_once("{{") {
@@ -80,7 +86,7 @@ fn names(text: &str) -> Result<(), String> {
                 } else if !variables.contains(&word) {
                     return Err(format!("undefined variable \"{word}\""));
                 }
-            } else if !GO.contains(&word) && !functions.contains_key(word) {
+            } else if !GO.contains(&word) && (word == IS_FLOAT || !functions.contains_key(word)) {
                 return Err(format!("function \"{word}\" not defined"));
             }
         }
@@ -153,6 +159,9 @@ fn quoted(text: &str) -> usize {
     text.len()
 }
 
+/// A function of our own, whether something is a number with a point; no template can name it.
+const IS_FLOAT: &str = "_isFloat";
+
 fn parse(text: &str, functions: gotmpl::FuncMap) -> Result<Template, TemplateError> {
     Template::new("template")
         .missing_key(MissingKey::ZeroValue)
@@ -176,6 +185,14 @@ fn as_go_prints(text: &str) -> String {
             out.push_str(&format!("{open} printf \"%g\" {bare} {close}"));
         } else if of_value && action.contains("printf") && action.matches('%').count() == 1 {
             out.push_str(&action.replace("%v", "%g"));
+        } else if is_variable(bare) {
+            let (open, close) = action.split_once(bare).unwrap_or(("", ""));
+            out.push_str(&format!(
+                "{open}if {IS_FLOAT} {bare} }}}}{{{{ printf \"%g\" {bare} }}}}{{{{ else }}}}{{{{ {bare} }}}}{{{{ end{close}"
+            ));
+        } else if prints_value(bare) {
+            let (open, close) = action.split_once(bare).unwrap_or(("", ""));
+            out.push_str(&format!("{open}{bare} | printf \"%g\"{close}"));
         } else {
             out.push_str(action);
         }
@@ -186,6 +203,26 @@ fn as_go_prints(text: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// Whether an action prints the value of a sample: it ends in `value`, and is neither a condition nor an assignment.
+fn prints_value(action: &str) -> bool {
+    let words = ["if", "with", "range", "else", "define", "block", "template"];
+    let first = action.split_whitespace().next().unwrap_or_default();
+    let last = action.rsplit('|').next().unwrap_or_default().trim();
+    let takes = last == "value" || last.starts_with("value ");
+    takes && !words.contains(&first) && !action.contains('=') || prints_field(action)
+}
+
+/// A variable that stands alone: it may hold a number.
+fn is_variable(action: &str) -> bool {
+    let name = action.strip_prefix('$').filter(|n| !n.is_empty());
+    name.is_some_and(|n| n.chars().all(|c| c.is_alphanumeric() || c == '_'))
+}
+
+/// `$sample.Value`, alone.
+fn prints_field(action: &str) -> bool {
+    action.strip_suffix(".Value").is_some_and(is_variable)
 }
 
 fn data(context: &Context<'_>) -> Value {
@@ -207,8 +244,14 @@ fn data(context: &Context<'_>) -> Value {
     Value::Map(Arc::new(data))
 }
 
+/// What a query of a template finds: the labels and the value of each element.
+pub type Found = Vec<(Labels, f64)>;
+
+/// Answers a query of a template.
+pub type Ask<'a> = dyn Fn(&str) -> Result<Found, String> + 'a;
+
 /// What a template is expanded with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// `$labels`
     pub labels: &'a Labels,
@@ -220,10 +263,12 @@ pub struct Context<'a> {
     pub value: f64,
     /// The time of the evaluation.
     pub now: Timestamp,
+    /// Answers its queries.
+    pub ask: &'a Ask<'a>,
 }
 
 /// Expands one template where there is nothing outside to speak of.
-pub fn expand(text: &str, labels: &Labels, value: f64, now: Timestamp) -> String {
+pub fn expand(text: &str, labels: &Labels, value: f64, now: Timestamp, ask: &Ask<'_>) -> String {
     expand_in(
         text,
         &Context {
@@ -232,6 +277,7 @@ pub fn expand(text: &str, labels: &Labels, value: f64, now: Timestamp) -> String
             external_url: "",
             value,
             now,
+            ask,
         },
     )
 }
@@ -241,8 +287,28 @@ pub fn expand_in(text: &str, context: &Context<'_>) -> String {
     if !text.contains("{{") {
         return text.to_owned();
     }
-    let functions = functions::all(context.now, context.external_url);
-    let done = parse(text, functions).and_then(|t| t.execute_to_string(&data(context)));
+    let answers = Answers::default();
+    let parsed = parse(
+        text,
+        functions::all(context.now, context.external_url, &answers),
+    );
+    let data = data(context);
+    let done = parsed.and_then(|template| {
+        loop {
+            let done = template.execute_to_string(&data);
+            match answers.wanted() {
+                Some(query) if answers.len() < TEMPLATE_QUERIES_MAX => {
+                    let found = (context.ask)(&query);
+                    answers.add(query, found);
+                }
+                Some(_) => {
+                    let why = format!("more than {TEMPLATE_QUERIES_MAX} queries");
+                    return Err(TemplateError::Exec(why));
+                }
+                None => return done,
+            }
+        }
+    });
     match done {
         Ok(text) => {
             // A label that an alert does not have is an empty text in Go's map of texts.
@@ -269,13 +335,16 @@ mod tests {
                 "{{ $labels.region }} is slow: {{ $value }} ms",
                 &labels,
                 1580.0,
-                Timestamp::default()
+                Timestamp::default(),
+                &|_| Ok(Vec::new()),
             ),
             "east is slow: 1580 ms"
         );
         assert!(
-            expand("{{ nosuch }}", &labels, 1.0, Timestamp::default())
-                .starts_with("<error expanding template")
+            expand("{{ nosuch }}", &labels, 1.0, Timestamp::default(), &|_| Ok(
+                Vec::new()
+            ))
+            .starts_with("<error expanding template")
         );
         assert!(check("{{ if }}").is_err());
     }
@@ -292,6 +361,7 @@ mod tests {
                 &labels,
                 value,
                 Timestamp::from_ms(1_700_000_000_000),
+                &|_| Ok(Vec::new()),
             )
         };
         let cases = [
@@ -377,12 +447,69 @@ mod tests {
         .assert_eq(&told.join("\n"));
     }
 
+    #[test]
+    fn queries_are_answered_within_bounds() {
+        let labels = Labels::new().with("i", "a");
+        let asked = std::cell::RefCell::new(Vec::new());
+        let ask = |query: &str| {
+            asked.borrow_mut().push(query.to_owned());
+            match query {
+                "bad" => Err("unknown".to_owned()),
+                "none" => Ok(Vec::new()),
+                _ => Ok(vec![
+                    (
+                        Labels::new().with("i", "b").with("__value__", "x"),
+                        1_000_000.0,
+                    ),
+                    (Labels::new().with("i", "a"), 2.5),
+                ]),
+            }
+        };
+        let told: Vec<String> = [
+            "{{ query \"m\" | first | value }}",
+            "{{ with query \"m\" }}{{ . | first | label \"i\" }} {{ . | first | strvalue }}{{ end }}",
+            "{{ range query \"m\" | sortByLabel \"i\" }}{{ .Labels.i }}={{ .Value }};{{ end }}",
+            "{{ range $s := query \"m\" }}{{ $s.Value }},{{ end }}",
+            "{{ with printf \"m{i='%s'}\" $labels.i | query }}{{ . | first | value | humanize }}{{ end }}",
+            "{{ if query \"none\" }}some{{ else }}none{{ end }}",
+            "{{ query \"none\" | first | value }}",
+            "{{ query \"bad\" }}",
+            "{{ $x := query \"m\" | first | value }}{{ if gt $x 5.0 }}high{{ end }}",
+            "{{ range $i := slice \"abcdefghijklmnopqrstuvwxyz\" 0 20 }}{{ end }}",
+        ]
+        .iter()
+        .map(|t| {
+            assert_eq!(check(t), Ok(()), "{t}");
+            expand(t, &labels, 1.0, Timestamp::default(), &ask)
+        })
+        .collect();
+        let many: String = (0..20)
+            .map(|i| format!("{{{{ query \"q{i}\" | len }}}}"))
+            .collect();
+        let many = expand(&many, &labels, 1.0, Timestamp::default(), &ask);
+        expect_test::expect![[r#"
+            1e+06
+            b x
+            a=2.5;b=1e+06;
+            1e+06,2.5,
+            1M
+            none
+            <error expanding template: execution error: first() called on vector with no elements>
+            <error expanding template: execution error: error calling query: unknown>
+            high
+            <error expanding template: cannot range over string>
+            <error expanding template: execution error: more than 16 queries>"#]]
+        .assert_eq(&format!("{}\n{many}", told.join("\n")));
+        assert!(asked.borrow().contains(&"m{i='a'}".to_owned()));
+    }
+
     proptest::proptest! {
         #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
         #[test]
         fn no_text_panics(text in "(\\{\\{|\\}\\}|\\$|[a-z. |\"()-]){0,40}") {
             let _ = check(&text);
-            let _ = expand(&text, &Labels::new(), 1.0, Timestamp::default());
+            let ask = |_: &str| Ok(vec![(Labels::new(), 1.0)]);
+            let _ = expand(&text, &Labels::new(), 1.0, Timestamp::default(), &ask);
         }
     }
 }

@@ -564,10 +564,27 @@ fn parts(entry: Entry) -> Vec<Entry> {
     entry.parts(RECORD_BYTES_MAX, bytes)
 }
 
+/// Blind rules that are said in the log at once; the rest is counted.
+const BLIND_SAID_MAX: usize = 20;
+
 /// What is wrong with ourselves is said loudly in the log too: perhaps nobody can be paged about it.
 fn say(entry: &Entry) {
+    let mut blind = 0;
     for event in &entry.events {
         match event {
+            Event::RuleBlind {
+                rule,
+                name,
+                selector,
+            } => {
+                blind += 1;
+                if blind <= BLIND_SAID_MAX {
+                    tracing::warn!(rule = %rule.0, %name, %selector, "Rule is blind: nothing fits a selector of it for 10 minutes.");
+                }
+            }
+            Event::RuleSees { rule } => {
+                tracing::info!(rule = %rule.0, "Rule is no longer blind, or is gone.");
+            }
             Event::OwnBegan { what, about, text } => {
                 tracing::error!(what = what.name(), %about, "{text}");
             }
@@ -581,5 +598,9 @@ fn say(entry: &Entry) {
             }
             _ => {}
         }
+    }
+    if blind > BLIND_SAID_MAX {
+        let more = blind - BLIND_SAID_MAX;
+        tracing::warn!(more, "More rules are blind.");
     }
 }

@@ -86,6 +86,12 @@ fn a_policy(dice: &mut Dice, scale: u64) -> Arc<Policy> {
             Missing::Resolve,
             Missing::Fire,
         ]);
+        if dice.roll(3) == 0 {
+            let asks = format!(
+                "{{{{ range query \"{metric} > 10\" | sortByLabel \"host\" }}}}{{{{ .Value }}}} {{{{ end }}}}"
+            );
+            r.annotations.insert("asks".to_owned(), asks);
+        }
         r.silence_window = *dice.one(&[None, Some(Duration::from_secs(15 * scale))]);
         rules::window(&mut r).resolve = dice.one(&[None, Some(rules::below(50.0))]).clone();
         r.notify = dice

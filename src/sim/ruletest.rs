@@ -170,7 +170,9 @@ impl<'a> World<'a> {
     }
 
     fn check_alerts(&self, check: &AlertCheck) -> Option<Failure> {
-        let got = self.rules.firing(&check.name, self.outside);
+        let got = self
+            .rules
+            .firing(&self.store, &self.settings, &check.name, self.outside);
         let lines = compare::alerts(&check.expected, got);
         (!lines.is_empty()).then(|| Failure {
             line: check.line,

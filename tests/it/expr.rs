@@ -22,6 +22,7 @@ const RULES: &str = r#"groups:
     labels: {severity: page}
     annotations:
       summary: "{{ $labels.region }} takes {{ $value }} ms ({{ $labels.severity }})"
+      of: "{{ with printf `county_api_ms{region='%s'}` $labels.region | query }}{{ . | len }} of {{ query `count(county_api_ms)` | first | value }}{{ end }}"
 "#;
 
 /// A project folder with the program in it, and a webhook that keeps what it is told.
@@ -60,8 +61,8 @@ fn folder(name: &str) -> PathBuf {
 }
 
 impl Project {
-    async fn open() -> Project {
-        let dir = folder("expr");
+    async fn open(name: &str) -> Project {
+        let dir = folder(name);
         let told: Arc<Mutex<Vec<Value>>> = Arc::default();
         let seen = told.clone();
         let take = move |body: String| {
@@ -157,7 +158,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prometheus_rule_file_pages_with_expression_value_and_labels() {
-    let project = Project::open().await;
+    let project = Project::open("expr").await;
     until("a page", async || {
         project.push([1_200.0, 1_800.0], 100.0).await;
         !project.pages().is_empty()
@@ -181,6 +182,7 @@ async fn a_prometheus_rule_file_pages_with_expression_value_and_labels() {
         alerts[0]["annotations"]["summary"],
         "east takes 1500 ms (info)"
     );
+    assert_eq!(alerts[0]["annotations"]["of"], "2 of 3");
 
     // A broken edit changes nothing and is shown with its place; the alert still ends by itself.
     let broken = RULES.replace("> 1000", "> > 1000");
@@ -200,6 +202,50 @@ async fn a_prometheus_rule_file_pages_with_expression_value_and_labels() {
     let page = &project.pages()[1];
     assert_eq!(page["ops"]["kind"], "closed");
     assert_eq!(page["status"], "resolved");
+}
+
+const HEAL: &str = "
+name: vote_slow
+expr: vote_ms > 300
+auto_heal: scripts/restart.sh
+heal:
+  settle: 0s
+  within: 1s
+  hold: 0s
+  verify: vote_errors < 5
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_heal_that_its_verify_does_not_confirm_is_told_with_the_value() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let project = Project::open("verify").await;
+    let script = project.dir.join("scripts/restart.sh");
+    std::fs::create_dir_all(project.dir.join("scripts")).unwrap();
+    std::fs::write(&script, "#!/bin/sh\nexit 0\n").unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(project.dir.join("alerts/heal.yml"), HEAL).unwrap();
+    let samples = r#"[{"name":"vote_ms","val":450},{"name":"vote_errors","val":9}]"#;
+    let failed = |pages: &[Value]| {
+        let mut pages = pages.iter();
+        pages.find(|p| p["ops"]["kind"] == "heal_failed").cloned()
+    };
+    until("the page about the heal", async || {
+        let request = client().post(format!("{}/metric", project.url));
+        assert_eq!(request.body(samples).send().await.unwrap().status(), 204);
+        failed(&project.pages()).is_some()
+    })
+    .await;
+    let page = failed(&project.pages()).unwrap();
+    let told = page["ops"]["heal"].as_str().unwrap();
+    let why = "verify `vote_errors < 5` does not hold: 9";
+    assert!(told.contains(why), "{told}");
+    let out = ops(&project.dir)
+        .args(["why", "1"])
+        .env("OPS_URL", &project.url)
+        .output()
+        .unwrap();
+    let told = String::from_utf8(out.stdout).unwrap();
+    assert!(told.contains(why), "{told}");
 }
 
 /// Against anything that speaks Prometheus's API, the names of metrics are compared.

@@ -212,6 +212,10 @@ impl Ring {
 }
 
 impl Workspace {
+    /// Samples that the last evaluation looked at.
+    pub fn touched(&self) -> usize {
+        self.touched
+    }
     /// Makes room for a plan; what was kept for another one is gone.
     pub(super) fn prepare(&mut self, plan: &Plan, settled: i64) {
         let same = self

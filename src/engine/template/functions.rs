@@ -10,11 +10,12 @@
 )]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use gotmpl::{FuncMap, TemplateError, Value};
 
-use crate::engine::template::words;
+use crate::engine::template::{Found, IS_FLOAT, words};
+use crate::model::labels::Labels;
 use crate::model::time::{Duration, Timestamp};
 
 type Done = Result<Value, TemplateError>;
@@ -22,8 +23,8 @@ type Done = Result<Value, TemplateError>;
 /// Bytes a pattern may take once compiled.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
-/// All functions, at a time, of a program that is found at a URL.
-pub(super) fn all(now: Timestamp, external_url: &str) -> FuncMap {
+/// All functions, at a time, of a program that is found at a URL, with what is known of queries.
+pub(super) fn all(now: Timestamp, external_url: &str, answers: &Answers) -> FuncMap {
     let mut map = FuncMap::new();
     let mut put = |name: &str, f: fn(&[Value]) -> Done| {
         map.insert(name.to_owned(), Arc::new(f) as gotmpl::ValueFunc);
@@ -77,6 +78,9 @@ pub(super) fn all(now: Timestamp, external_url: &str) -> FuncMap {
             .map(|(i, v)| (Arc::from(format!("arg{i}")), v.clone()));
         Ok(Value::Map(Arc::new(pairs.collect())))
     });
+    put(IS_FLOAT, |a| {
+        Ok(Value::Bool(matches!(a.first(), Some(Value::Float(_)))))
+    });
     put("first", |a| match a.first() {
         Some(Value::List(items)) => items
             .first()
@@ -96,11 +100,6 @@ pub(super) fn all(now: Timestamp, external_url: &str) -> FuncMap {
         sorted.sort_by_key(|v| label_of(Some(v), &name).to_string());
         Ok(Value::List(sorted.into()))
     });
-    put("query", |_| {
-        Err(failed(
-            "queries in templates are not answered: name what you need in the expression",
-        ))
-    });
     let url = string(external_url.to_owned());
     map.insert(
         "externalURL".to_owned(),
@@ -111,7 +110,66 @@ pub(super) fn all(now: Timestamp, external_url: &str) -> FuncMap {
         "now".to_owned(),
         Arc::new(move |_: &[Value]| Ok(Value::Float(seconds))),
     );
+    let answers = answers.clone();
+    map.insert(
+        "query".to_owned(),
+        Arc::new(move |a: &[Value]| answers.query(&text(a, 0))),
+    );
     map
+}
+
+/// Answers to the queries of one template. What is not answered yet is noted and ends the turn; the next one knows it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answers(Arc<Mutex<Told>>);
+
+#[derive(Debug, Default)]
+struct Told {
+    known: BTreeMap<String, Result<Value, String>>,
+    wanted: Option<String>,
+}
+
+impl Answers {
+    /// The query that ended the last turn.
+    pub fn wanted(&self) -> Option<String> {
+        self.0.lock().ok()?.wanted.take()
+    }
+    /// How many are known.
+    pub fn len(&self) -> usize {
+        self.0.lock().map_or(0, |told| told.known.len())
+    }
+    /// Adds an answer.
+    pub fn add(&self, query: String, found: Result<Found, String>) {
+        if let Ok(mut told) = self.0.lock() {
+            told.known.insert(query, found.map(samples));
+        }
+    }
+    fn query(&self, text: &str) -> Done {
+        let mut told = self.0.lock().map_err(|e| failed(e.to_string()))?;
+        match told.known.get(text) {
+            Some(Ok(found)) => Ok(found.clone()),
+            Some(Err(error)) => Err(failed(format!("error calling query: {error}"))),
+            None => {
+                told.wanted = Some(text.to_owned());
+                Err(failed("not answered yet"))
+            }
+        }
+    }
+}
+
+/// A list of samples, each with its labels and value.
+fn samples(found: Found) -> Value {
+    let sample = |(labels, value): (Labels, f64)| {
+        let labels: BTreeMap<Arc<str>, Value> = labels
+            .iter()
+            .map(|(n, v)| (Arc::from(n), Value::String(Arc::from(v))))
+            .collect();
+        let fields = [
+            (Arc::from("Labels"), Value::Map(Arc::new(labels))),
+            (Arc::from("Value"), Value::Float(value)),
+        ];
+        Value::Map(Arc::new(fields.into_iter().collect()))
+    };
+    Value::List(found.into_iter().map(sample).collect::<Vec<_>>().into())
 }
 
 fn failed(text: impl Into<String>) -> TemplateError {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use crate::config::ruletest::ExpectedAlert;
 use crate::engine::alert::Turn;
+use crate::engine::asked::answer_from;
 use crate::engine::group::found::{
     Recorded, Resolved, TWICE_IN_ALERTS, alert_labels_by, over_limit,
 };
@@ -26,7 +27,7 @@ use crate::engine::promql::settings::Settings;
 use crate::engine::promql::source::{Point, STALE_BITS, Value};
 use crate::engine::promql::{ValueRef, Workspace};
 use crate::engine::state::Phase;
-use crate::engine::template::{self, Context};
+use crate::engine::template::{self, Ask, Context};
 use crate::model::labels::Labels;
 use crate::model::time::Timestamp;
 use crate::sim::promqltest::store::Store;
@@ -76,18 +77,26 @@ impl Active {
     fn is_firing(&self) -> bool {
         matches!(self.phase, Phase::Firing | Phase::Kept { .. })
     }
-    fn expand(&self, text: &str, outside: Outside<'_>) -> String {
-        expand(text, &self.about, self.value, self.at, outside)
+    fn expand(&self, text: &str, outside: Outside<'_>, ask: &Ask<'_>) -> String {
+        expand(text, &self.about, self.value, self.at, outside, ask)
     }
 }
 
-fn expand(text: &str, about: &Labels, value: f64, now: Timestamp, outside: Outside<'_>) -> String {
+fn expand(
+    text: &str,
+    about: &Labels,
+    value: f64,
+    now: Timestamp,
+    outside: Outside<'_>,
+    ask: &Ask<'_>,
+) -> String {
     let context = Context {
         labels: about,
         external_labels: outside.labels,
         external_url: outside.url,
         value,
         now,
+        ask,
     };
     template::expand_in(text, &context)
 }
@@ -137,8 +146,14 @@ impl Rules {
         failed
     }
 
-    /// The firing alerts of a name, of whatever rule.
-    pub fn firing(&self, name: &str, outside: Outside<'_>) -> Vec<ExpectedAlert> {
+    /// The firing alerts of a name, of whatever rule; their templates ask `store`.
+    pub fn firing(
+        &self,
+        store: &Store,
+        settings: &Settings,
+        name: &str,
+        outside: Outside<'_>,
+    ) -> Vec<ExpectedAlert> {
         let mut all = Vec::new();
         for (group, states) in &self.groups {
             for (rule, state) in group.rules.iter().zip(states) {
@@ -150,12 +165,14 @@ impl Rules {
                 }
                 let firing = state.alerts.iter().filter(|(_, a)| a.is_firing());
                 all.extend(firing.map(|(labels, alert)| {
+                    let at = alert.at - group.query_offset;
+                    let ask = |text: &str| answer_from(store, settings, text, at).0;
                     ExpectedAlert {
                         labels: labels.clone().into_map(),
                         annotations: rule
                             .annotations
                             .iter()
-                            .map(|(name, text)| (name.clone(), alert.expand(text, outside)))
+                            .map(|(name, text)| (name.clone(), alert.expand(text, outside, &ask)))
                             .collect(),
                     }
                 }));
@@ -230,10 +247,11 @@ impl Evaluation<'_> {
             };
             found.push((Labels::clone(labels), value));
         })?;
+        let ask = |text: &str| answer_from(&*self.store, self.settings, text, self.at()).0;
         let mut seen: BTreeMap<Labels, (Labels, f64)> = BTreeMap::new();
         for (about, value) in found {
             let labels = alert_labels_by(rule, &about, |text| {
-                expand(text, &about, value, self.now, self.outside)
+                expand(text, &about, value, self.now, self.outside, &ask)
             });
             if seen.insert(labels, (about, value)).is_some() {
                 return Err(TWICE_IN_ALERTS.to_owned());
