@@ -41,7 +41,7 @@ use crate::engine::echo::Echo;
 use crate::engine::event::{AlertKey, Entry, Event, Run, RunEnd};
 use crate::engine::heal::verify::Judging;
 use crate::engine::intake::{Admitted, Batch};
-use crate::engine::limits::{BROKEN_NAMED_MAX, LATE_MAX};
+use crate::engine::limits::BROKEN_NAMED_MAX;
 use crate::engine::own::Own;
 use crate::engine::policy::Policy;
 use crate::engine::promql::Workspace;
@@ -313,7 +313,7 @@ impl Engine {
     }
 
     fn tick(&mut self, slot: Timestamp) {
-        self.series.settle(self.now - LATE_MAX);
+        self.series.settle(self.now);
         self.series.sweep(self.now);
         self.judge_rules();
         self.evaluate_groups();

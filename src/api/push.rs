@@ -12,7 +12,9 @@ use crate::api::reply::{problem, problem_with, with_header};
 use crate::api::{Site, body};
 use crate::config::settings::Scope;
 use crate::engine::intake::{Batch, Refusal};
-use crate::engine::limits::{FUTURE_MAX, LATE_MAX, METRIC_SERIES_MAX, SERIES_COUNT_MAX};
+use crate::engine::limits::{
+    FUTURE_MAX, LATE_IN_ORDER_MAX, LATE_MAX, METRIC_SERIES_MAX, SERIES_COUNT_MAX,
+};
 use crate::ingest::Refused;
 use crate::ingest::json::decode;
 use crate::shell::drive::PushFailure;
@@ -113,7 +115,9 @@ fn at_the_door(index: u32, why: Refusal) -> Refused {
     let (field, reason) = match why {
         Refusal::Late => (
             "ts",
-            format!("too late: the limit is {LATE_MAX} in the past"),
+            format!(
+                "too late: the limit is {LATE_MAX} in the past, {LATE_IN_ORDER_MAX} for remote write"
+            ),
         ),
         Refusal::Future => (
             "ts",

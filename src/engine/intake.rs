@@ -19,7 +19,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::engine::intake::spellings::{Spelling, Spellings};
 use crate::engine::limits::{
-    DELIVERY_ID_MEMORY, FUTURE_MAX, LATE_MAX, METRIC_SERIES_MAX, SERIES_COUNT_MAX,
+    DELIVERY_ID_MEMORY, FUTURE_MAX, LATE_IN_ORDER_MAX, LATE_MAX, METRIC_SERIES_MAX,
+    SERIES_COUNT_MAX,
 };
 use crate::engine::series::Sample;
 use crate::model::labels::SeriesKey;
@@ -94,7 +95,7 @@ pub fn delivery_id(key: &[u8], id: &[u8]) -> u128 {
 /// Why an item was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Older than [`LATE_MAX`].
+    /// Older than [`LATE_MAX`], or than [`LATE_IN_ORDER_MAX`] where that holds.
     Late,
     /// Further ahead than [`FUTURE_MAX`].
     Future,
@@ -235,7 +236,12 @@ impl Intake {
             self.repeated_total += batch.items.len() as u64;
             return refused;
         }
-        let (oldest, newest) = (now - LATE_MAX, now + FUTURE_MAX);
+        let late = if batch.exact {
+            LATE_IN_ORDER_MAX
+        } else {
+            LATE_MAX
+        };
+        let (oldest, newest) = (now - late, now + FUTURE_MAX);
         // Samples of one series mostly come one after the other.
         let (mut last_key, mut last_number) = (0..0, 0);
         let (mut spelt, mut learnt) = (batch.spelt.iter().peekable(), Vec::new());
@@ -347,6 +353,7 @@ impl Intake {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::time::Duration;
 
     fn batch(items: &[(&str, Option<i64>, Option<&str>)]) -> Batch {
         let mut b = Batch::default();
@@ -380,6 +387,12 @@ mod tests {
             &mut into,
         );
         assert_eq!(refused, [(0, Refusal::Late), (2, Refusal::Future)]);
+        // One who sends in order may have waited for longer.
+        let now = now + Duration::from_hours(3);
+        let mut in_order = batch(&[("c", Some(3_599_999), None), ("c", Some(3_600_000), None)]);
+        in_order.exact = true;
+        let refused = door.admit(now, 0, &in_order, &mut Admitted::default());
+        assert_eq!(refused, [(0, Refusal::Late)]);
         assert_eq!(
             into.samples
                 .iter()

@@ -4,6 +4,12 @@ use crate::model::time::Duration;
 
 /// A sample this old is still accepted; older ones are refused and counted. Covers a sender's retry after an outage.
 pub const LATE_MAX: Duration = Duration::from_mins(10);
+/// The same where the samples of a series come in order and each once, as from Prometheus, which keeps what it could not
+/// send for about as long.
+pub const LATE_IN_ORDER_MAX: Duration = Duration::from_hours(3);
+/// After samples older than [`LATE_MAX`] came, nothing that was worked out of the past is taken for final for this long:
+/// longer than any sensible interval of a group.
+pub const UNSETTLED: Duration = Duration::from_hours(24);
 /// A sample this far in the future is refused: it would be judged long after it was sent, or its clock is wrong.
 pub const FUTURE_MAX: Duration = Duration::from_mins(10);
 /// A repeated delivery id is recognised for at least this long.

@@ -18,7 +18,9 @@ mod source;
 
 use std::sync::Arc;
 
-use crate::engine::limits::{CHUNK_SAMPLES, PLAIN_SAMPLES_MAX, SERIES_SAMPLES_MAX};
+use crate::engine::limits::{
+    CHUNK_SAMPLES, LATE_MAX, PLAIN_SAMPLES_MAX, SERIES_SAMPLES_MAX, UNSETTLED,
+};
 use crate::engine::policy::Aggregate;
 use crate::engine::promql::source::is_stale;
 use crate::engine::series::chunk::Chunk;
@@ -461,6 +463,8 @@ pub struct SeriesSet {
     names: Names,
     /// No sample at or before this time comes any more, ms since the epoch.
     settled_ms: i64,
+    /// Until when nothing is settled.
+    unsettled_until: Timestamp,
     /// Nothing is dropped yet: nobody knows how far back rules will look.
     pub(super) keep_all: bool,
     /// What is kept for queries.
@@ -492,9 +496,13 @@ impl SeriesSet {
     pub fn of_metric(&self, metric: &str) -> &[u32] {
         self.names.of_metric(metric)
     }
-    /// Says that no sample at or before a time will come any more.
-    pub fn settle(&mut self, upto: Timestamp) {
-        self.settled_ms = self.settled_ms.max(upto.ms());
+    /// Says that it is `now`: samples come at most [`LATE_MAX`] late, unless it was seen lately that they do.
+    pub fn settle(&mut self, now: Timestamp) {
+        self.settled_ms = if now < self.unsettled_until {
+            i64::MIN
+        } else {
+            self.settled_ms.max((now - LATE_MAX).ms())
+        };
     }
     /// Puts back what a series held, before anything else is filed for it. Samples must ascend.
     pub fn put_back(&mut self, number: u32, copy: SeriesCopy) {
@@ -538,6 +546,9 @@ impl SeriesSet {
     }
     /// Files a sample that came at `at`.
     pub fn file_one(&mut self, number: u32, at: Timestamp, ts: Timestamp, value: f64) {
+        if ts < at - LATE_MAX {
+            self.unsettled_until = at + UNSETTLED;
+        }
         if let Some(series) = self.all.get_mut(number as usize) {
             // What a sender's fast clock says is no reason to drop what the present is judged by.
             if !self.keep_all {
@@ -551,6 +562,7 @@ impl SeriesSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::promql::source::Source;
     use crate::model::labels::Labels;
     use proptest::prelude::*;
 
@@ -563,6 +575,23 @@ mod tests {
             set.file_one(0, at, at, *v);
         }
         set
+    }
+
+    #[test]
+    fn what_came_very_late_may_be_followed_by_more() {
+        let mut set = SeriesSet::default();
+        let (number, _) = set.number(&SeriesKey::new("m", &Labels::new()));
+        let minute = |n: i64| Timestamp::from_ms(n * 60_000);
+        set.settle(minute(200));
+        assert_eq!(set.settled(), minute(190).ms());
+        set.file_one(number, minute(200), minute(190), 1.0);
+        set.settle(minute(201));
+        assert_eq!(set.settled(), minute(191).ms());
+        set.file_one(number, minute(201), minute(100), 1.0);
+        set.settle(minute(202));
+        assert_eq!(set.settled(), i64::MIN);
+        set.settle(minute(201 + 24 * 60));
+        assert_eq!(set.settled(), minute(191 + 24 * 60).ms());
     }
 
     #[test]

@@ -56,7 +56,7 @@ async fn what_cannot_be_written_is_named_and_harms_nothing_else() {
     );
     let partly = body(vec![
         up(&[
-            (now - 700_000, 1.0),
+            (now - 11_000_000, 1.0),
             (now - 5_000, 5.0),
             (now, 2.0),
             (now + 700_000, 1.0),
@@ -88,7 +88,7 @@ async fn what_cannot_be_written_is_named_and_harms_nothing_else() {
         })
         .collect();
     expect_test::expect![[r#"
-        0 ts: too late: the limit is 10m in the past
+        0 ts: too late: the limit is 10m in the past, 3h for remote write
         1 ts: out of order: the series has a newer sample
         2 value: duplicate: the series has another value at that time
         3 ts: too far ahead: the limit is 10m in the future

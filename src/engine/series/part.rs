@@ -179,7 +179,7 @@ mod tests {
                 let late = if value == 7.0 { 200_000 } else { 0 };
                 set.file_one(number, Timestamp::from_ms(now), Timestamp::from_ms(now - late), value);
             }
-            set.settle(Timestamp::from_ms(now - 300_000));
+            set.settle(Timestamp::from_ms(now + 300_000));
             let text = ["a", "sum by (n) (rate(b[5m]))", "a - on (n) b", "{n=\"1\"}", "max_over_time(a[3m:20s])", "b{n!=\"2\"} > 20"][which];
             let expr = Arc::new(parse(text, Dialect::PLAIN).unwrap());
             let settings = Settings::default();

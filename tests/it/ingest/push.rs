@@ -116,7 +116,7 @@ async fn what_no_sender_should_send_is_told_apart_and_counted() {
     assert_eq!(write(&lab, first).await.0, 204);
     let bad = body(vec![
         of("a", &[(now - 20, 1.0), (now - 10, 2.0), (now - 10, 1.0)]),
-        of("b", &[(now - 3_600_000, 1.0), (now + 3_600_000, 1.0)]),
+        of("b", &[(now - 4 * 3_600_000, 1.0), (now + 3_600_000, 1.0)]),
         of("c", &[(now, 3.0)]),
     ]);
     let (status, told) = write(&lab, bad).await;
