@@ -1,12 +1,11 @@
-//! What a rule costs, whole processes: the same rule file and the same samples in `ops`, in Prometheus and in vmalert with
-//! VictoriaMetrics behind it (Debian's `prometheus` and `victoria-metrics`, where they are installed), one after the
-//! other. Processor time of the process, divided by the evaluations that it did meanwhile.
+//! What a rule costs, whole processes: the same rule file and the same samples in `ops` and in Prometheus (Debian's
+//! `prometheus`, where it is installed), one after the other. Processor time of the process, divided by the evaluations
+//! that it did meanwhile.
 //!
 //! `cargo bench --bench rules`; a word after `--` runs only what has it in its name: `threshold`, `average`, `quantile`,
 //! `curve` (ours alone, to a million rules over a million series).
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Duration;
 
 use receiver::{Connection, Receiver, now_ms};
@@ -128,15 +127,14 @@ fn fill(receiver: &Receiver, form: Form, count: usize) {
     }
 }
 
-/// Microseconds of processor time an evaluation, of all the processes together.
-fn measured(of: &[&Receiver], evaluations: impl Fn() -> f64) -> f64 {
-    let cpu = || of.iter().map(|r| r.cpu()).sum::<f64>();
+/// Microseconds of processor time an evaluation.
+fn measured(of: &Receiver, evaluations: impl Fn() -> f64) -> f64 {
     // What starting left behind is not counted.
     std::thread::sleep(Duration::from_secs(3 * EVERY_S));
-    let (cpu_before, before) = (cpu(), evaluations());
+    let (cpu_before, before) = (of.cpu(), evaluations());
     std::thread::sleep(Duration::from_secs(MEASURED_S));
-    let (took, done) = (cpu() - cpu_before, evaluations() - before);
-    assert!(done > 0.0, "{}: no rule was evaluated", of[0].name);
+    let (took, done) = (of.cpu() - cpu_before, evaluations() - before);
+    assert!(done > 0.0, "{}: no rule was evaluated", of.name);
     took / done * 1e6
 }
 
@@ -160,7 +158,7 @@ fn ours(form: Form, count: usize, every_s: u64) -> (f64, u64) {
         "all rules are in force"
     );
     fill(&ops, form, count);
-    let each = measured(&[&ops], || ops.counter("ops_ticks_total") * count as f64);
+    let each = measured(&ops, || ops.counter("ops_ticks_total") * count as f64);
     assert_eq!(
         ops.counter("ops_ticks_skipped_total"),
         0.0,
@@ -181,35 +179,12 @@ fn prometheus(form: Form, count: usize) -> Option<f64> {
         ]
     })?;
     fill(&started, form, count);
-    Some(measured(&[&started], || {
+    Some(measured(&started, || {
         started.counter("prometheus_rule_evaluations_total{")
     }))
 }
 
-fn vmalert(form: Form, count: usize) -> Option<f64> {
-    let store = Receiver::start("victoria-metrics", "victoria-metrics", PATH, |dir, port| {
-        vec![
-            format!("-storageDataPath={}", dir.join("data").display()),
-            format!("-httpListenAddr=127.0.0.1:{port}"),
-        ]
-    })?;
-    fill(&store, form, count);
-    let behind = store.port;
-    let alert = Receiver::start("vmalert", "vmalert", PATH, move |dir: &Path, port| {
-        std::fs::write(dir.join("rules.yml"), rules(form, count, EVERY_S)).expect("scratch folder");
-        vec![
-            format!("-rule={}", dir.join("rules.yml").display()),
-            format!("-datasource.url=http://127.0.0.1:{behind}"),
-            format!("-httpListenAddr=127.0.0.1:{port}"),
-            "-notifier.blackhole".to_owned(),
-        ]
-    })?;
-    Some(measured(&[&store, &alert], || {
-        alert.counter("vmalert_execution_total")
-    }))
-}
-
-/// Ours at some sizes; the peers at a size that leaves them time to idle.
+/// Ours at some sizes; Prometheus at a size that leaves it time to idle.
 fn compared(form: Form, ours_at: &[usize], peers_at: usize) {
     let name = form.name();
     let costs = ours_at.iter().map(|count| {
@@ -219,17 +194,12 @@ fn compared(form: Form, ours_at: &[usize], peers_at: usize) {
     });
     let costs: Vec<f64> = costs.collect();
     let largest = costs[costs.len() - 1];
-    for (peer, cost) in [
-        ("prometheus", prometheus(form, peers_at)),
-        ("vmalert with victoria-metrics", vmalert(form, peers_at / 5)),
-    ] {
-        match cost {
-            Some(each) => println!(
-                "{name:>10}: {peer}: {each:.1} µs an evaluation, {:.0} times ours at the largest size",
-                each / largest
-            ),
-            None => println!("{name:>10}: {peer} is not installed"),
-        }
+    match prometheus(form, peers_at) {
+        Some(each) => println!(
+            "{name:>10}: prometheus {peers_at} rules: {each:.1} µs an evaluation, {:.0} times ours at the largest size",
+            each / largest
+        ),
+        None => println!("{name:>10}: prometheus is not installed"),
     }
 }
 

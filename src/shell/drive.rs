@@ -11,13 +11,14 @@
 pub mod follow;
 pub mod health;
 pub mod imager;
+pub mod queue;
 pub mod sampler;
 pub mod start;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{broadcast, oneshot};
@@ -35,6 +36,7 @@ use crate::shell::clock::Clock;
 use crate::shell::drive::follow::Follow;
 use crate::shell::drive::health::{Places, Slots, Written};
 use crate::shell::drive::imager::Imager;
+use crate::shell::drive::queue::{Receiver, Sender};
 use crate::shell::drive::sampler::Submit;
 use crate::shell::scrape::seen::Targets;
 use crate::shell::store::log::Keep;
@@ -318,7 +320,7 @@ impl Drive {
                     self.take(message);
                     // Whatever else waits shares the commit, up to a bound that keeps the tick on time.
                     for _ in 0..1_000 {
-                        let Ok(message) = self.inbox.try_recv() else {
+                        let Some(message) = self.inbox.try_recv() else {
                             break;
                         };
                         self.take(message);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 use tokio::sync::oneshot;
 
@@ -14,6 +14,7 @@ use crate::model::labels::SeriesKey;
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::Clock;
 use crate::shell::drive::health::Written;
+use crate::shell::drive::queue::Sender;
 use crate::shell::drive::{KIND_OWN_SAMPLES, KIND_SAMPLES, Message, PushFailure, Pushed, Status};
 use crate::shell::store::log::Keep;
 use crate::shell::store::{Log, Pos, StoreError};
@@ -239,7 +240,10 @@ impl Sampler {
         self.status
             .queued_samples
             .fetch_add(count, Ordering::Relaxed);
-        let _ = self.engine.send(Message::Samples(group, pos));
+        // No tick is late for them: the engine wakes for its ticks by itself, and takes them before whatever is asked.
+        let _ = self
+            .engine
+            .send_waiting(Message::Samples(group, pos), count);
         for (reply, pushed) in waiting {
             let _ = reply.send(Ok(pushed));
         }

@@ -21,6 +21,7 @@ use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::{Clock, wall};
 use crate::shell::drive::health::{Places, Slots, Written};
 use crate::shell::drive::imager::Imager;
+use crate::shell::drive::queue::queue;
 use crate::shell::drive::sampler::{QUEUED_BATCHES_MAX, Sampler};
 use crate::shell::drive::{
     Drive, Handle, KIND_ENTRY, KIND_OWN_SAMPLES, KIND_SAMPLES, STATE_VERSION, Status,
@@ -104,7 +105,7 @@ impl Start<'_> {
             .store(damaged.len() as u64, Ordering::Relaxed);
 
         let (entries, _) = broadcast::channel(LIVE_ENTRIES_MAX);
-        let (to_engine, inbox) = mpsc::channel();
+        let (to_engine, inbox) = queue();
         let (to_sampler, batches) = mpsc::sync_channel(QUEUED_BATCHES_MAX);
         let durable = Arc::new(AtomicU64::new(event_log.durable().number()));
         let handle = Handle {
