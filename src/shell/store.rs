@@ -71,8 +71,9 @@ pub trait Log: Send {
     fn tail(&self) -> Pos;
     /// The last record that is durable.
     fn durable(&self) -> Pos;
-    /// The number of the part of the log in which a record of about `bytes` will be, for payloads that spell names out
-    /// once in each part.
+    /// The number of the part of the log in which the records will be that are appended until the next write, about
+    /// `bytes` together: for payloads that spell names out once in each part, and for records that are written together
+    /// or not at all.
     ///
     /// # Errors
     /// As [`Log::commit`].

@@ -164,47 +164,39 @@ impl Sampler {
         }
     }
 
+    /// Writes a group, nearly always as one record. Each record names the deliveries of its own samples: if only the first
+    /// ones outlive a crash, what is sent again is taken for what it is.
     fn write(&mut self, group: &Admitted) -> Result<Pos, StoreError> {
-        let parts = [
+        let key = |series| self.intake.key(series).map_or(&[][..], SeriesKey::bytes);
+        let parts: Vec<(u8, Part<'_>)> = [
             (KIND_SAMPLES, &group.samples, &group.ids[..]),
             (KIND_OWN_SAMPLES, &group.own, &[]),
-        ];
-        for (kind, samples, ids) in parts.into_iter().filter(|(_, s, _)| !s.is_empty()) {
-            self.append(kind, group.at, samples, ids)?;
-        }
-        if group.samples.is_empty() && group.own.is_empty() {
+        ]
+        .into_iter()
+        .filter(|(_, samples, _)| !samples.is_empty())
+        .flat_map(|(kind, samples, ids)| {
+            let parts = parts(samples, ids, |s| key(s.series).len());
+            parts.into_iter().map(move |part| (kind, part))
+        })
+        .collect();
+        if parts.is_empty() {
             return Ok(self.log.tail());
+        }
+        // All in one segment: a new one would make the first records durable whatever becomes of the others.
+        let bytes = parts.iter().map(|(_, part)| part.bytes).sum();
+        let segment = self.log.reserve(bytes)?;
+        for (kind, part) in parts {
+            let samples: Vec<Sample> = part.samples.iter().map(stored).collect();
+            let ids: Vec<u128> = part.ids.iter().map(|(_, id)| *id).collect();
+            let mut payload = Vec::new();
+            self.encoder
+                .encode(segment, group.at, &ids, &samples, key, &mut payload);
+            self.log.append(kind, &payload)?;
         }
         match self.sync_every {
             None => self.log.commit(),
             Some(_) => self.log.write(),
         }
-    }
-
-    /// Appends samples as one record, or as several if one would be too long. Each names the deliveries of its own
-    /// samples: if only the first ones outlive a crash, what is sent again is taken for what it is.
-    fn append(
-        &mut self,
-        kind: u8,
-        at: Timestamp,
-        samples: &[Filed],
-        ids: &[(usize, u128)],
-    ) -> Result<(), StoreError> {
-        let key = |series| self.intake.key(series).map_or(&[][..], SeriesKey::bytes);
-        let parts = parts(samples, ids, |s| key(s.series).len());
-        // A segment that has no room ends before the first part, not between two.
-        let all: usize = parts.iter().map(|p| p.bytes).sum();
-        self.log.reserve(all)?;
-        for part in parts {
-            let samples: Vec<Sample> = part.samples.iter().map(stored).collect();
-            let ids: Vec<u128> = part.ids.iter().map(|(_, id)| *id).collect();
-            let mut payload = Vec::new();
-            let segment = self.log.reserve(part.bytes)?;
-            self.encoder
-                .encode(segment, at, &ids, &samples, key, &mut payload);
-            self.log.append(kind, &payload)?;
-        }
-        Ok(())
     }
 
     /// Syncs what was acknowledged already.

@@ -91,7 +91,7 @@ pub struct SegLog {
     written: Pos,
     /// The last record on disk.
     durable: Pos,
-    /// The next record stays in this segment, however long it is.
+    /// What is appended until the next write stays in this segment, however long it is.
     stays: bool,
     _lock: Lock,
 }
@@ -199,11 +199,11 @@ impl SegLog {
     /// Writes what is in memory.
     fn put_out(&mut self, sync: bool) -> Result<(), StoreError> {
         let written = self.active.write(&self.buffer, sync);
+        self.stays = false;
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         if let Err(e) = written {
             self.tail = self.written;
-            self.stays = false;
             return Err(e);
         }
         self.written = self.tail;
@@ -252,7 +252,6 @@ impl Log for SegLog {
         if !self.stays && self.would_roll(bytes) {
             self.roll()?;
         }
-        self.stays = false;
         let pos = self.tail.next();
         frame::write(&mut self.buffer, pos.number(), kind, payload)?;
         self.tail = pos;

@@ -258,16 +258,20 @@ fn a_bad_end_of_a_sealed_segment_is_damage() {
 }
 
 #[test]
-fn a_reserved_record_stays_in_the_segment_it_was_encoded_for() {
+fn reserved_records_stay_in_the_segment_they_were_encoded_for_until_they_are_written() {
     let scratch = Scratch::new();
     let (mut log, _) = open(scratch.path(), SMALL);
     put(&mut log, &["one"]);
     assert_eq!(log.reserve(100).unwrap(), 1);
     log.append(1, &[b'x'; 5_000]).unwrap();
+    log.append(1, &[b'x'; 5_000]).unwrap();
+    assert_eq!((log.segment_no(), log.durable()), (1, Pos::new(1)));
+    log.commit().unwrap();
+    assert_eq!(log.durable(), Pos::new(3));
     assert_eq!((log.segment_no(), log.reserve(100).unwrap()), (1, 2));
     log.append(1, &[b'y'; 6_000]).unwrap();
     log.commit().unwrap();
-    assert_eq!((log.segment_no(), texts(scratch.path()).len()), (2, 3));
+    assert_eq!((log.segment_no(), texts(scratch.path()).len()), (2, 4));
 }
 
 /// A file system of 1 MiB of our own.
