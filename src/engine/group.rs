@@ -121,7 +121,8 @@ impl GroupRun {
 fn is_same(a: &GroupRule, b: &GroupRule) -> bool {
     match (a, b) {
         (GroupRule::Record(a), GroupRule::Record(b)) => {
-            (&a.name, &a.labels, &a.expr.text) == (&b.name, &b.labels, &b.expr.text)
+            (&a.name, &a.labels, &a.clears, &a.expr.text)
+                == (&b.name, &b.labels, &b.clears, &b.expr.text)
         }
         (GroupRule::Alert(a), GroupRule::Alert(b)) => a.id == b.id && texts(a).eq(&texts(b)),
         (GroupRule::Alert(_), GroupRule::Record(_))
@@ -243,7 +244,8 @@ impl Engine {
                 _ => same = false,
             }
         })?;
-        if same && values.len() == recorded.len() {
+        let within = group.limit == 0 || values.len() <= group.limit;
+        if same && values.len() == recorded.len() && within {
             for ((_, number), value) in recorded.iter().zip(values) {
                 if let Some(key) = self.series.get(*number).map(|s| s.key().clone()) {
                     self.file_own(*number, &key, at, value);

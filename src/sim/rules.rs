@@ -250,7 +250,7 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
                 groups.push(group);
                 continue;
             }
-            "recorded" => {
+            "recorded" | "recorded_limited" | "recorded_cleared" => {
                 let mut group = expr_group(r, "county:ms:max > 1000", 5);
                 group.rules.insert(
                     0,
@@ -258,9 +258,15 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
                         name: "county:ms:max".to_owned(),
                         expr: written("max without (host) (county_api_ms)"),
                         labels: Labels::new().with("team", "api"),
-                        clears: BTreeSet::new(),
+                        clears: match name.as_str() {
+                            "recorded_cleared" => BTreeSet::from(["region".to_owned()]),
+                            _ => BTreeSet::new(),
+                        },
                     })),
                 );
+                if name == "recorded_limited" {
+                    group.limit = 1;
+                }
                 groups.push(group);
                 continue;
             }
