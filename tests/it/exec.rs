@@ -7,15 +7,14 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::lab::until;
 use ops::shell::exec::spec::{RunSpec, sha256_of};
 use ops::shell::exec::{End, Ended, adopt, prepare, run_with, shim, sweep_runs};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 const OPS: &str = env!("CARGO_BIN_EXE_ops");
-/// Far more than any of these needs, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One script and the run of it, in a directory of its own.
 struct Stage {
@@ -79,14 +78,6 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.root);
-    }
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "never came: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -252,7 +243,7 @@ async fn a_run_outlives_the_engine_and_is_adopted() {
         .process_group(0)
         .spawn()
         .unwrap();
-    until("begun", || dir.join("begun").exists()).await;
+    until("begun", async || dir.join("begun").exists()).await;
     kill_process_group(Pid::from_child(&engine), Signal::INT).unwrap();
     kill_process_group(Pid::from_child(&engine), Signal::KILL).unwrap();
     engine.wait().unwrap();
@@ -271,7 +262,7 @@ async fn a_forgotten_run_goes_on() {
     let dir = stage.prepared();
     let given_up = tokio::time::timeout(Duration::from_millis(300), run_with(Path::new(OPS), &dir));
     assert!(given_up.await.is_err());
-    until("begun", || dir.join("begun").exists()).await;
+    until("begun", async || dir.join("begun").exists()).await;
     fs::write(dir.join("go"), "").unwrap();
     assert_eq!(adopt(&dir).await.how, Ended::Exited { code: 5 });
 }
@@ -285,7 +276,7 @@ async fn a_run_starts_at_most_once() {
         let dir = dir.clone();
         async move { run_with(Path::new(OPS), &dir).await }
     });
-    until("begun", || dir.join("begun").exists()).await;
+    until("begun", async || dir.join("begun").exists()).await;
     let refused = Some(i32::from(shim::EXIT_REFUSED));
     assert_eq!(shim_by_hand(&dir), refused, "while it runs");
     fs::write(dir.join("go"), "").unwrap();

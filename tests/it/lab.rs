@@ -209,6 +209,14 @@ pub fn ops(dir: &Path) -> Command {
     command
 }
 
+/// Serves a router on a port of its own; its URL.
+pub async fn listen(router: axum::Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
 /// A port that nobody listens on.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -276,9 +284,7 @@ impl Hooks {
             async { "ok" }
         };
         let router = axum::Router::new().route("/{name}", axum::routing::post(take));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let base = listen(router).await;
         Hooks { base, told }
     }
 

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use super::serving;
 use crate::lab::{Hooks, Lab, free_port, until};
@@ -94,7 +93,11 @@ async fn prometheus_sends_through_an_outage_without_loss() {
     })
     .await;
     lab.kill();
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let retried = "prometheus_remote_storage_samples_retried_total";
+    until("it has tried in vain", async || {
+        prometheus.counted(retried).await > 0.0
+    })
+    .await;
     lab.serve().await;
     let before = held(&lab).await;
     until("it has caught up", async || held(&lab).await > before + 8).await;
