@@ -2,7 +2,7 @@
 //! is probably not meant. Nothing is run and nothing is written. With `--url` (or `OPS_URL`) the metrics that rules read
 //! are compared with those of a running engine; a Prometheus will do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,8 @@ use crate::config::{
 };
 use crate::model::time::Duration;
 use crate::model::written::{Problem, Severity};
-use crate::shell::load::{read_lossy, resolve, walk};
+use crate::shell::load::files::{Texts, read_lossy};
+use crate::shell::load::resolve;
 
 /// What to check.
 #[derive(Debug, clap::Args)]
@@ -180,9 +181,16 @@ fn source(path: &Path, name: &str, text: String) -> SourceFile {
 }
 
 fn rules_below(found: &mut Found, options: &Options, settings: &Settings, dir: &Path) {
-    let mut texts = BTreeMap::new();
-    walk(dir, dir, 0, &mut texts);
-    for (name, text) in texts {
+    let texts = Texts::below(dir);
+    // A project without a folder of rule files has no rules.
+    let unread = texts
+        .unread
+        .iter()
+        .filter(|(path, _)| !path.is_empty() || dir.exists());
+    found
+        .unread
+        .extend(unread.map(|(path, why)| format!("{}: {why}", dir.join(path).display())));
+    for (name, text) in texts.read {
         let file = source(&dir.join(&name), &name, text);
         rule_file(found, options, settings, file);
     }

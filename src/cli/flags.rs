@@ -10,7 +10,8 @@ use crate::cli::Output;
 use crate::config::{Settings, SourceFile, read_settings};
 use crate::model::time::Duration;
 use crate::model::written::Problem;
-use crate::shell::load::{read_lossy, resolve};
+use crate::shell::load::files::read_lossy;
+use crate::shell::load::resolve;
 
 /// Where the engine listens if nobody says otherwise.
 pub const LISTEN: &str = "127.0.0.1:9900";

@@ -82,6 +82,8 @@ pub const NO_CONDITION: &str = "OPS-R035";
 pub const UNKNOWN_METRIC: &str = "OPS-R036";
 /// The folder of rule files cannot be read (warning).
 pub const NO_FOLDER: &str = "OPS-L001";
+/// A file or folder is there and cannot be read, or the settings are gone.
+pub const UNREAD: &str = "OPS-L002";
 /// A setting has the wrong shape.
 pub const SETTING_SHAPE: &str = "OPS-S001";
 /// A setting does not exist.
@@ -233,6 +235,10 @@ pub const ALL: &[(&str, &str)] = &[
         NO_FOLDER,
         "the folder of rule files cannot be read; the rules that were in force run on (warning)",
     ),
+    (
+        UNREAD,
+        "a file or folder is there and cannot be read, or the settings are gone; what was in force runs on",
+    ),
     (SETTING_SHAPE, "a setting has the wrong shape"),
     (SETTING_KEY, "a setting does not exist"),
     (SETTING_VALUE, "a setting's value cannot be used"),
@@ -316,7 +322,7 @@ mod tests {
     }
 
     /// Cannot be shown by a short file.
-    const WITHOUT_EXAMPLE: [&str; 2] = [TOO_MANY, NO_FOLDER];
+    const WITHOUT_EXAMPLE: [&str; 3] = [TOO_MANY, NO_FOLDER, UNREAD];
 
     #[test]
     fn every_section_says_what_it_means_shows_it_and_says_what_to_do() {

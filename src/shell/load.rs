@@ -1,7 +1,9 @@
 //! Rule files and settings → a policy. Each file stands for itself: a broken one keeps its last good version, also
 //! across a restart (a copy lies in the data folder), and the others are loaded.
 
-use std::collections::BTreeMap;
+pub mod files;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -12,6 +14,7 @@ use crate::config::{
 use crate::engine::policy::Policy;
 use crate::model::time::Duration;
 use crate::model::written::{Problem, Severity};
+use crate::shell::load::files::{Texts, read_lossy};
 
 /// Where everything lies.
 #[derive(Clone, Debug)]
@@ -81,9 +84,13 @@ impl Loaded {
 /// Loads, and remembers the last good version of each file.
 pub struct Loader {
     places: Places,
+    /// The texts in force by path; the empty path is the settings'.
     texts: BTreeMap<String, String>,
     loaded: bool,
-    gone: bool,
+    /// What is there and cannot be read, and the folder of rule files if that is gone.
+    unread: Texts,
+    /// Why the settings cannot be read, though they could before.
+    lost_settings: Option<String>,
     good: BTreeMap<String, FileRules>,
     good_settings: Arc<Settings>,
     current: Arc<RwLock<Loaded>>,
@@ -96,7 +103,8 @@ impl Loader {
             places,
             texts: BTreeMap::new(),
             loaded: false,
-            gone: false,
+            unread: Texts::default(),
+            lost_settings: None,
             good: BTreeMap::new(),
             good_settings: Arc::default(),
             current: Arc::default(),
@@ -109,26 +117,34 @@ impl Loader {
 
     /// Reads everything. `None` if no byte changed since the last time.
     pub fn load(&mut self) -> Option<Loaded> {
-        let mut texts = self.read_texts();
-        let gone = std::fs::read_dir(&self.places.alerts).is_err();
-        if gone {
-            // A folder that is not there is no wish to have no rules: it may be mounted again in a moment.
+        let mut unread = Texts::below(&self.places.alerts);
+        let mut texts = std::mem::take(&mut unread.read);
+        // What cannot be read just now is no wish to have no rules: it may be mounted, or may be read, in a moment.
+        if !unread.unread.is_empty() {
             let known = if self.loaded {
                 self.texts.clone()
             } else {
                 self.copies()
             };
-            texts.extend(known.into_iter().filter(|(path, _)| !path.is_empty()));
+            let kept = known
+                .into_iter()
+                .filter(|(path, _)| !path.is_empty() && unread.is_unread(path));
+            for (path, text) in kept {
+                texts.entry(path).or_insert(text);
+            }
         }
-        if self.loaded && (&texts, gone) == (&self.texts, self.gone) {
+        let lost_settings = self.settings_text(&mut texts);
+        if self.loaded
+            && (&texts, &unread, &lost_settings) == (&self.texts, &self.unread, &self.lost_settings)
+        {
             return None;
         }
-        (self.loaded, self.gone) = (true, gone);
-        self.texts = texts;
+        self.loaded = true;
+        (self.texts, self.unread, self.lost_settings) = (texts, unread, lost_settings);
         let mut found = Problems::default();
-        if gone {
-            found.0.push((self.no_folder(), Arc::from("")));
-        }
+        found
+            .0
+            .extend(self.unreadable().into_iter().map(|p| (p, Arc::from(""))));
         let settings = self.read_settings(&mut found);
         let mut policy = Policy {
             default_receiver: settings.default_receiver.clone(),
@@ -175,9 +191,19 @@ impl Loader {
             policy.groups.extend(rules.groups);
         }
         self.good = kept;
-        let state = files
+        for path in self.unread.unread.keys().filter(|p| !p.is_empty()) {
+            if !policy.broken.contains(path) {
+                policy.broken.push(path.clone());
+            }
+        }
+        let paths: BTreeSet<&String> = files
             .iter()
-            .map(|f| (f.path.clone(), !policy.broken.contains(&f.path)))
+            .map(|f| &f.path)
+            .chain(&policy.broken)
+            .collect();
+        let state = paths
+            .into_iter()
+            .map(|path| (path.clone(), !policy.broken.contains(path)))
             .collect();
         let loaded = Loaded {
             policy: Arc::new(policy),
@@ -192,13 +218,24 @@ impl Loader {
         Some(loaded)
     }
 
-    fn read_texts(&self) -> BTreeMap<String, String> {
-        let mut texts = BTreeMap::new();
-        if let Ok(text) = read_lossy(&self.places.config) {
-            texts.insert(String::new(), text);
+    /// Reads the settings. Once there were some they are not given up: without them everybody might do everything, and
+    /// nobody would be told. Why they cannot be read, if they were.
+    fn settings_text(&self, texts: &mut BTreeMap<String, String>) -> Option<String> {
+        let error = match read_lossy(&self.places.config) {
+            Ok(text) => {
+                texts.insert(String::new(), text);
+                return None;
+            }
+            Err(error) => error,
+        };
+        match self.texts.get("") {
+            Some(text) => {
+                texts.insert(String::new(), text.clone());
+                Some(error.to_string())
+            }
+            None if error.kind() == std::io::ErrorKind::NotFound => None,
+            None => Some(error.to_string()),
         }
-        walk(&self.places.alerts, &self.places.alerts, 0, &mut texts);
-        texts
     }
 
     fn rule_file(&self, path: &str, text: &str) -> Option<SourceFile> {
@@ -211,7 +248,7 @@ impl Loader {
 
     fn read_settings(&mut self, found: &mut Problems) -> Arc<Settings> {
         let Some(text) = self.texts.get("") else {
-            return Arc::default();
+            return self.good_settings.clone();
         };
         let file = SourceFile {
             path: "ops.yaml".to_owned(),
@@ -230,17 +267,33 @@ impl Loader {
         self.good_settings.clone()
     }
 
-    fn no_folder(&self) -> Problem {
-        let shown = self.places.alerts.display().to_string();
-        Problem::at(
-            codes::NO_FOLDER,
-            Severity::Warning,
-            &shown,
-            "",
-            0..0,
-            "the folder of rule files cannot be read; the rules that were in force run on",
-        )
-        .hint("make it again, or put an empty one there to have no rules")
+    /// What could not be read.
+    fn unreadable(&self) -> Vec<Problem> {
+        let alerts = self.places.alerts.display().to_string();
+        let mut all = Vec::new();
+        for (path, why) in &self.unread.unread {
+            all.push(if path.is_empty() {
+                let text =
+                    "the folder of rule files cannot be read; the rules that were in force run on";
+                Problem::at(codes::NO_FOLDER, Severity::Warning, &alerts, "", 0..0, text)
+                    .hint("make it again, or put an empty one there to have no rules")
+            } else {
+                let text = format!("it cannot be read: {why}; what was in force runs on");
+                let shown = self.places.alerts.join(path).display().to_string();
+                Problem::at(codes::UNREAD, Severity::Error, &shown, "", 0..0, text)
+                    .hint("let the user that runs ops read it, or remove it")
+            });
+        }
+        if let Some(why) = &self.lost_settings {
+            let text =
+                format!("the settings cannot be read: {why}; those that were in force run on");
+            let shown = self.places.config.display().to_string();
+            all.push(
+                Problem::at(codes::UNREAD, Severity::Error, &shown, "", 0..0, text)
+                    .hint("put it back, or an empty one to have no settings"),
+            );
+        }
+        all
     }
 
     /// The copies of the last good files, under the names that the files had.
@@ -297,40 +350,6 @@ impl Loader {
             FileRules::default()
         } else {
             rules
-        }
-    }
-}
-
-/// A file's text; bytes that are no text are replaced, so that the checker can point at them.
-///
-/// # Errors
-/// The file cannot be read.
-pub fn read_lossy(path: &Path) -> std::io::Result<String> {
-    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Deepest folder below `alerts/`: a link that leads back must not hang us.
-const DEPTH_MAX: usize = 16;
-
-/// Collects the rule files below `dir` by their names relative to `root`.
-pub fn walk(root: &Path, dir: &Path, depth: usize, texts: &mut BTreeMap<String, String>) {
-    let Ok(entries) = std::fs::read_dir(dir) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let (path, name) = (entry.path(), entry.file_name());
-        // Hidden names are editors' temporary files and the inner folders of mounted ConfigMaps.
-        if name.as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
-        if path.is_dir() {
-            if depth < DEPTH_MAX {
-                walk(root, &path, depth + 1, texts);
-            }
-        } else if path.extension().is_some_and(|e| e == "yml" || e == "yaml")
-            && let (Ok(relative), Ok(text)) = (path.strip_prefix(root), read_lossy(&path))
-        {
-            texts.insert(relative.to_string_lossy().into_owned(), text);
         }
     }
 }
@@ -417,19 +436,102 @@ pub fn watch(
 mod tests {
     use super::*;
 
+    fn places(root: &Path) -> Places {
+        Places {
+            config: root.join("ops.yaml"),
+            root: root.to_owned(),
+            alerts: root.join("alerts"),
+            data: root.join("data"),
+            scripts: root.join("scripts"),
+            runbooks: root.join("runbooks"),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_runs_on_and_only_what_is_not_there_is_gone() {
+        let root = std::env::temp_dir().join(format!("ops-unread-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        std::fs::create_dir_all(root.join("alerts/sub")).unwrap();
+        let rule = |metric: &str| format!("metric: {metric}\nthreshold: 1\n");
+        let settings =
+            "receivers: [{name: a, email_configs: [{to: a@example.com}]}]\nroute: {receiver: a}\n";
+        let write = |path: &str, text: &str| std::fs::write(root.join(path), text).unwrap();
+        write("ops.yaml", settings);
+        write("alerts/a.yml", &rule("a"));
+        write("alerts/sub/b.yml", &rule("b"));
+        let mut loader = Loader::new(places(&root));
+        let seen = |l: &Loaded| {
+            let rules = l.policy.rules.iter().map(|r| r.metric().to_owned());
+            let codes = l.problems.0.iter().map(|(p, _)| p.code);
+            let receivers = l.settings.receivers.len();
+            let rules: Vec<String> = rules.collect();
+            let broken = l.policy.broken.clone();
+            (
+                rules.join(" "),
+                receivers,
+                broken.join(" "),
+                codes.collect::<Vec<_>>(),
+            )
+        };
+        let all = || "a b".to_owned();
+        let none = String::new;
+        assert_eq!(seen(&loader.load().unwrap()), (all(), 1, none(), vec![]));
+        // A link to itself cannot be read, not even by root.
+        let hide = |path: &str| {
+            let path = root.join(path);
+            std::fs::rename(&path, root.join("away")).unwrap();
+            std::os::unix::fs::symlink(&path, &path).unwrap();
+        };
+        let show = |path: &str| {
+            let path = root.join(path);
+            std::fs::remove_file(&path).unwrap();
+            std::fs::rename(root.join("away"), &path).unwrap();
+        };
+        for (path, broken) in [
+            ("alerts/a.yml", "a.yml"),
+            ("alerts/sub", "sub"),
+            ("ops.yaml", ""),
+        ] {
+            hide(path);
+            let hidden = loader.load().unwrap();
+            let unread = vec![codes::UNREAD];
+            assert_eq!(
+                seen(&hidden),
+                (all(), 1, broken.to_owned(), unread),
+                "{path}"
+            );
+            assert!(loader.load().is_none(), "said once");
+            show(path);
+            assert_eq!(
+                seen(&loader.load().unwrap()),
+                (all(), 1, none(), vec![]),
+                "{path}"
+            );
+        }
+        std::fs::remove_file(root.join("ops.yaml")).unwrap();
+        let without = seen(&loader.load().unwrap());
+        assert_eq!(
+            without,
+            (all(), 1, none(), vec![codes::UNREAD]),
+            "settings are not given up"
+        );
+        write("ops.yaml", "");
+        assert_eq!(
+            seen(&loader.load().unwrap()).1,
+            0,
+            "unless somebody says so"
+        );
+        std::fs::remove_file(root.join("alerts/a.yml")).unwrap();
+        assert_eq!(seen(&loader.load().unwrap()).0, "b");
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
     #[test]
     fn a_folder_that_vanishes_takes_no_rule_with_it() {
         let root = std::env::temp_dir().join(format!("ops-gone-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&root);
         std::fs::create_dir_all(root.join("alerts/sub")).unwrap();
-        let places = Places {
-            config: root.join("ops.yaml"),
-            root: root.clone(),
-            alerts: root.join("alerts"),
-            data: root.join("data"),
-            scripts: root.join("scripts"),
-            runbooks: root.join("runbooks"),
-        };
+        let places = places(&root);
         let rule = "metric: a\nthreshold: 1\nnotify: [a@example.com]\n";
         std::fs::write(root.join("alerts/sub/a.yml"), rule).unwrap();
         let ids = |l: Loaded| {
@@ -464,14 +566,7 @@ mod tests {
         let root = std::env::temp_dir().join(format!("ops-load-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&root);
         std::fs::create_dir_all(root.join("alerts")).unwrap();
-        let places = Places {
-            config: root.join("ops.yaml"),
-            root: root.clone(),
-            alerts: root.join("alerts"),
-            data: root.join("data"),
-            scripts: root.join("scripts"),
-            runbooks: root.join("runbooks"),
-        };
+        let places = places(&root);
         let good =
             |metric: &str| format!("metric: {metric}\nthreshold: 1\nnotify: [a@example.com]\n");
         std::fs::write(root.join("alerts/a.yml"), good("a")).unwrap();
@@ -501,14 +596,7 @@ mod tests {
         let root = std::env::temp_dir().join(format!("ops-groups-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&root);
         std::fs::create_dir_all(root.join("alerts")).unwrap();
-        let places = Places {
-            config: root.join("ops.yaml"),
-            root: root.clone(),
-            alerts: root.join("alerts"),
-            data: root.join("data"),
-            scripts: root.join("scripts"),
-            runbooks: root.join("runbooks"),
-        };
+        let places = places(&root);
         let groups = "groups:\n- name: g\n  rules:\n  - {record: a:b, expr: a}\n  - alert: B\n    expr: a:b > 1\n";
         let named = "    notify: nobody_here\n    auto_heal: scripts/x.sh\n    runbook: wiki/b\n";
         let write = |path: &str, text: &str| std::fs::write(root.join(path), text).unwrap();

@@ -10,7 +10,7 @@ use crate::config::SourceFile;
 use crate::config::scrape::{Scrape, TargetGroup, read_target_file};
 use crate::model::time::Timestamp;
 use crate::model::written::Severity;
-use crate::shell::load::read_lossy;
+use crate::shell::load::files::read_lossy;
 use crate::shell::scrape::Job;
 
 /// Files that one job may name.
