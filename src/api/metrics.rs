@@ -181,6 +181,12 @@ fn own(t: &mut Text, api: &Api) {
         get(&s.skipped_total),
     );
     t.one(
+        "ops_own_samples_lost_total",
+        "counter",
+        "Samples of our own (recorded series, ALERTS) that could not be logged: missing after a restart.",
+        get(&s.own_lost_total),
+    );
+    t.one(
         "ops_tick_duration_seconds",
         "gauge",
         "How long the last tick took.",

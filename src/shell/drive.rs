@@ -95,6 +95,8 @@ pub struct Status {
     pub ticks_total: AtomicU64,
     /// Slots skipped.
     pub skipped_total: AtomicU64,
+    /// Samples of our own that are in the windows and will be missing after a restart.
+    pub own_lost_total: AtomicU64,
     /// Time of the last slot that was late, ms; 0: none was.
     pub late_at: AtomicI64,
     /// How late that slot was, ms.
@@ -442,11 +444,15 @@ impl Drive {
 
     /// Hands samples of our own to the sample log. Those that it has no room for are missing after a restart, no more.
     fn store(&mut self, batch: Batch) {
+        let count = batch.items.len() as u64;
         if self
             .sampler
             .try_send(Submit { batch, reply: None })
             .is_err()
         {
+            self.status
+                .own_lost_total
+                .fetch_add(count, Ordering::Relaxed);
             tracing::warn!("Recorded samples not stored: the sample log is behind.");
         }
     }

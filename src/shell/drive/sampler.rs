@@ -27,6 +27,8 @@ pub const WAITING_SAMPLES_MAX: usize = 2_000_000;
 pub const QUEUED_BATCHES_MAX: usize = 4_096;
 /// Samples of one group: what is admitted before the disk is asked.
 const GROUP_SAMPLES_MAX: usize = 200_000;
+/// Samples of our own that wait for a log that takes no records: 24 MiB.
+const OWN_CARRIED_MAX: usize = 1 << 20;
 /// A sample in a record, without its series' key: three numbers of up to ten bytes, and the value.
 const SAMPLE_BYTES_MAX: usize = 40;
 /// A delivery's id in a record.
@@ -73,6 +75,8 @@ impl Sampler {
     pub fn run(mut self) {
         // Series numbered in a group that did not reach the disk: the engine hears of them with the next one.
         let mut new: Vec<SeriesKey> = Vec::new();
+        // Samples of our own of such a group: the engine has them, and nobody sends them again.
+        let mut own: Vec<Filed> = Vec::new();
         let mut retained_at = Timestamp::default();
         let mut synced_at = self.clock.now();
         loop {
@@ -97,6 +101,7 @@ impl Sampler {
             let now = self.clock.now();
             let mut group = Admitted {
                 new: std::mem::take(&mut new),
+                own: std::mem::take(&mut own),
                 ..Admitted::default()
             };
             let mut waiting: Vec<Waiting> = Vec::new();
@@ -117,6 +122,7 @@ impl Sampler {
                     self.intake.forget(&group);
                     self.encoder.reset();
                     new = group.new;
+                    own = self.carry(group.own);
                     for (reply, _) in waiting {
                         let _ = reply.send(Err(PushFailure::Unavailable(why.clone())));
                     }
@@ -129,6 +135,16 @@ impl Sampler {
                 }
             }
         }
+    }
+
+    /// Samples of our own that are to be written with the next group; the oldest are lost if they become too many.
+    fn carry(&self, mut own: Vec<Filed>) -> Vec<Filed> {
+        let lost = own.len().saturating_sub(OWN_CARRIED_MAX);
+        own.drain(..lost);
+        self.status
+            .own_lost_total
+            .fetch_add(lost as u64, Ordering::Relaxed);
+        own
     }
 
     fn admit(
@@ -303,9 +319,124 @@ pub(super) fn chain(error: &StoreError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::engine::own::Own;
+    use crate::journal::samples::{Keys, decode};
+    use crate::shell::drive::queue::queue;
+    use crate::shell::store::Record;
+    use crate::shell::store::log::{Options, Retained, SegLog};
+    use crate::shell::store::replay::ReplayReport;
+
+    /// A log on a disk that is full for a while.
+    struct Refusing {
+        log: SegLog,
+        refuses: Arc<AtomicBool>,
+    }
+
+    impl Log for Refusing {
+        fn tail(&self) -> Pos {
+            self.log.tail()
+        }
+        fn durable(&self) -> Pos {
+            self.log.durable()
+        }
+        fn reserve(&mut self, bytes: usize) -> Result<u32, StoreError> {
+            if self.refuses.load(Ordering::Relaxed) {
+                return Err(StoreError::Io {
+                    deed: "write",
+                    path: "samples".into(),
+                    source: std::io::ErrorKind::StorageFull.into(),
+                });
+            }
+            self.log.reserve(bytes)
+        }
+        fn append(&mut self, kind: u8, payload: &[u8]) -> Result<Pos, StoreError> {
+            self.log.append(kind, payload)
+        }
+        fn append_if(&mut self, at: Pos, kind: u8, payload: &[u8]) -> Result<Pos, StoreError> {
+            self.log.append_if(at, kind, payload)
+        }
+        fn commit(&mut self) -> Result<Pos, StoreError> {
+            self.log.commit()
+        }
+        fn write(&mut self) -> Result<Pos, StoreError> {
+            self.log.write()
+        }
+        fn replay(
+            &self,
+            from: Pos,
+            each: &mut dyn FnMut(Record<'_>),
+        ) -> Result<ReplayReport, StoreError> {
+            self.log.replay(from, each)
+        }
+        fn retain(&mut self, keep: Keep) -> Result<Retained, StoreError> {
+            self.log.retain(keep)
+        }
+    }
+
+    #[test]
+    fn what_we_record_ourselves_outlives_a_disk_that_was_full() {
+        let dir = std::env::temp_dir().join(format!("ops-sampler-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        let (log, _) = SegLog::open(&dir, Options::default()).unwrap();
+        let refuses = Arc::new(AtomicBool::new(true));
+        let (to_engine, mut engine) = queue();
+        let (sender, inbox) = std::sync::mpsc::channel();
+        let clock = Clock::start(0, Timestamp::default());
+        let now = clock.now();
+        let sampler = Sampler {
+            intake: Intake::default(),
+            log: Box::new(Refusing {
+                log,
+                refuses: refuses.clone(),
+            }),
+            encoder: Encoder::new(1),
+            inbox,
+            engine: to_engine,
+            clock,
+            written: Written::unknown(Own::SamplesRefused),
+            status: Arc::default(),
+            retention: Duration::from_hours(1),
+            sync_every: None,
+        };
+        let thread = std::thread::spawn(move || sampler.run());
+        let mut wait = |of: fn(&Message) -> bool| {
+            // Samples do not wake anybody.
+            let looks =
+                (0..6_000).map(|_| engine.recv_timeout(std::time::Duration::from_millis(10)));
+            assert!(
+                looks.flatten().any(|m| of(&m)),
+                "the sampler did not say so"
+            );
+        };
+        let push = |value: f64| {
+            let mut batch = Batch::default();
+            batch.push(b"recorded", now, value);
+            sender.send(Submit { batch, reply: None }).unwrap();
+        };
+        push(1.0);
+        wait(|m| matches!(m, Message::Input(_)));
+        refuses.store(false, Ordering::Relaxed);
+        push(2.0);
+        wait(|m| matches!(m, Message::Samples(group, _) if group.own.len() == 2));
+        drop(sender);
+        thread.join().unwrap();
+        let (log, _) = SegLog::open(&dir, Options::default()).unwrap();
+        let (mut keys, mut values) = (Keys::default(), Vec::new());
+        log.replay(Pos::START.next(), &mut |record| {
+            let read = decode(record.payload, record.segment_no, &mut keys, <[u8]>::to_vec);
+            let samples = read.unwrap().samples;
+            values.extend(samples.into_iter().map(|(key, _, value)| (key, value)));
+        })
+        .unwrap();
+        let recorded = |value| (b"recorded".to_vec(), value);
+        assert_eq!(values, [recorded(1.0), recorded(2.0)]);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
