@@ -92,6 +92,11 @@ impl Encoder {
         }
     }
 
+    /// Whether a series is defined in a segment already, so that its key is not written again.
+    pub fn knows(&self, series: u32, segment_no: u32) -> bool {
+        self.defined.get(series as usize) == Some(&segment_no)
+    }
+
     /// Whether this is the first use of a series in a segment; from now on it no longer is.
     fn define(&mut self, series: u32, segment_no: u32) -> bool {
         let at = series as usize;

@@ -184,30 +184,33 @@ impl Sampler {
     /// ones outlive a crash, what is sent again is taken for what it is.
     fn write(&mut self, group: &Admitted) -> Result<Pos, StoreError> {
         let key = |series| self.intake.key(series).map_or(&[][..], SeriesKey::bytes);
-        let parts: Vec<(u8, Part<'_>)> = [
-            (KIND_SAMPLES, &group.samples, &group.ids[..]),
-            (KIND_OWN_SAMPLES, &group.own, &[]),
-        ]
-        .into_iter()
-        .filter(|(_, samples, _)| !samples.is_empty())
-        .flat_map(|(kind, samples, ids)| {
-            let parts = parts(samples, ids, |s| key(s.series).len());
-            parts.into_iter().map(move |part| (kind, part))
-        })
-        .collect();
-        if parts.is_empty() {
+        if group.samples.is_empty() && group.own.is_empty() {
             return Ok(self.log.tail());
         }
-        // All in one segment: a new one would make the first records durable whatever becomes of the others.
-        let bytes = parts.iter().map(|(_, part)| part.bytes).sum();
-        let segment = self.log.reserve(bytes)?;
-        for (kind, part) in parts {
+        // All in one segment: a new one would make the first records durable whatever becomes of the others. In a new one
+        // every series is defined again, and there is more to write.
+        let mut segment = self.log.reserve(0)?;
+        let parts = loop {
+            let named = |s: &Filed| match self.encoder.knows(s.series, segment) {
+                true => 0,
+                false => key(s.series).len(),
+            };
+            let mut all = parts(KIND_SAMPLES, &group.samples, &group.ids, named);
+            all.extend(parts(KIND_OWN_SAMPLES, &group.own, &[], named));
+            let bytes = all.iter().map(|part| part.bytes).sum();
+            let reserved = self.log.reserve(bytes)?;
+            if reserved == segment {
+                break all;
+            }
+            segment = reserved;
+        };
+        for part in parts {
             let samples: Vec<Sample> = part.samples.iter().map(stored).collect();
             let ids: Vec<u128> = part.ids.iter().map(|(_, id)| *id).collect();
             let mut payload = Vec::new();
             self.encoder
                 .encode(segment, group.at, &ids, &samples, key, &mut payload);
-            self.log.append(kind, &payload)?;
+            self.log.append(part.kind, &payload)?;
         }
         match self.sync_every {
             None => self.log.commit(),
@@ -260,15 +263,17 @@ impl Sampler {
 
 /// Samples of one record, and the ids of the deliveries that they came in.
 struct Part<'a> {
+    kind: u8,
     samples: &'a [Filed],
     ids: &'a [(usize, u128)],
     /// At most as long as its record.
     bytes: usize,
 }
 
-/// Samples in parts that each fit into a record of the log: nearly always one. Each counts with its series' key: it may
-/// be the first of its series in a segment.
+/// Samples in parts that each fit into a record of the log: nearly always one. `key_bytes`
+/// says what it takes to name a sample's series.
 fn parts<'a>(
+    kind: u8,
     samples: &'a [Filed],
     ids: &'a [(usize, u128)],
     key_bytes: impl Fn(&Filed) -> usize,
@@ -281,6 +286,7 @@ fn parts<'a>(
         let (own, rest) = ids_left.split_at(own);
         ids_left = rest;
         parts.push(Part {
+            kind,
             samples: &samples[from..to],
             ids: own,
             bytes: bytes + own.len() * DELIVERY_BYTES + RECORD_HEAD_BYTES_MAX,
@@ -294,7 +300,9 @@ fn parts<'a>(
         }
         bytes += more;
     }
-    cut(from, samples.len(), bytes);
+    if from < samples.len() {
+        cut(from, samples.len(), bytes);
+    }
     parts
 }
 
@@ -453,7 +461,7 @@ mod tests {
                 .filter(|i| keys[*i].1)
                 .map(|i| (i, i as u128))
                 .collect();
-            let parts = parts(&samples, &ids, |s| keys[s.series as usize].0);
+            let parts = parts(KIND_SAMPLES, &samples, &ids, |s| keys[s.series as usize].0);
             let mut next = 0;
             for part in &parts {
                 let own = next..next + part.samples.len() as u32;
