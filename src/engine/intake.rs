@@ -258,42 +258,43 @@ impl Intake {
                 refused.push((item.index, Refusal::Future));
                 continue;
             }
-            if let Some(id) = item.id {
-                if !self.remember(now, id) {
-                    self.repeated_total += 1;
-                    continue;
-                }
-                into.ids.push((into.samples.len(), id));
+            if item.id.is_some_and(|id| !self.remember(now, id)) {
+                self.repeated_total += 1;
+                continue;
             }
             let series = match &item.whose {
-                Whose::Number(number) => *number,
-                Whose::Key(key) if *key == last_key && !key.is_empty() => last_number,
+                Whose::Number(number) => Ok(*number),
+                Whose::Key(key) if *key == last_key && !key.is_empty() => Ok(last_number),
                 Whose::Key(range) => {
                     let bytes = range.start as usize..range.end as usize;
                     let Some(key) = batch.keys.get(bytes) else {
                         continue;
                     };
-                    match self.number(key, &mut into.new) {
-                        Ok(number) => (last_key, last_number) = (range.clone(), number),
-                        Err(why) => {
-                            refused.push((item.index, why));
-                            continue;
-                        }
+                    let number = self.number(key, &mut into.new);
+                    if let Ok(number) = number {
+                        (last_key, last_number) = (range.clone(), number);
                     }
-                    last_number
+                    number
                 }
             };
-            if let Some((_, spelling)) = spelling {
+            if let (Some((_, spelling)), Ok(series)) = (spelling, series) {
                 learnt.push((*spelling, series));
             }
-            let sample = Sample {
-                series,
-                ts,
-                value: item.value,
-            };
-            match self.place(&sample, batch.exact && item.ts.is_some()) {
-                Ok(Place::New) => into.samples.push(sample),
-                Ok(Place::Known) => self.repeated_total += 1,
+            let placed = series.and_then(|series| {
+                let (ts, value) = (ts, item.value);
+                let sample = Sample { series, ts, value };
+                let place = self.place(&sample, batch.exact && item.ts.is_some())?;
+                Ok((place, sample))
+            });
+            if let (Ok((Place::New, _)), Some(id)) = (&placed, item.id) {
+                into.ids.push((into.samples.len(), id));
+            } else if let Some(id) = item.id {
+                // Nothing is stored of it: sent again, it is to be looked at again.
+                self.forget_id(id);
+            }
+            match placed {
+                Ok((Place::New, sample)) => into.samples.push(sample),
+                Ok((Place::Known, _)) => self.repeated_total += 1,
                 Err(why) => refused.push((item.index, why)),
             }
         }
@@ -518,6 +519,32 @@ mod tests {
         assert_eq!(send(1, &[3_500_000, 3_510_000]), (0, 0, 0));
         assert_eq!(send(2, &[9_000_000, 3_520_000]), (1, 1, 0));
         assert_eq!(send(2, &[9_000_000, 3_520_000]), (1, 0, 0));
+    }
+
+    #[test]
+    fn an_item_that_was_refused_is_refused_again_whatever_its_id() {
+        let mut door = Intake::default();
+        let mut new = Vec::new();
+        for i in 0..METRIC_SERIES_MAX {
+            let key = [b"bomb\xffid\xff".as_slice(), &i.to_le_bytes()].concat();
+            door.number(&key, &mut new).unwrap();
+        }
+        let now = Timestamp::from_ms(3_600_000);
+        let mut send = |key: &str, ts: i64, id: &str| {
+            let mut batch = batch(&[(key, Some(ts), Some(id))]);
+            batch.exact = true;
+            let mut into = Admitted::default();
+            let refused = door.admit(now, 0, &batch, &mut into);
+            let refused: Vec<Refusal> = refused.into_iter().map(|(_, why)| why).collect();
+            (refused, into.ids.len(), into.samples.len())
+        };
+        assert_eq!(send("a", 3_500_000, "x"), (vec![], 1, 1));
+        for _ in 0..2 {
+            let out_of_order = (vec![Refusal::OutOfOrder], 0, 0);
+            assert_eq!(send("a", 3_400_000, "y"), out_of_order);
+            let limit = (vec![Refusal::MetricLimit], 0, 0);
+            assert_eq!(send("bomb", 3_500_000, "z"), limit);
+        }
     }
 
     #[test]
