@@ -301,7 +301,8 @@ impl Intake {
         self.spellings.learn(&learnt);
         if let Some(id) = batch.id {
             if refused.is_empty() {
-                into.ids.push((into.samples.len(), id));
+                // The place of its last sample: a record that names it holds all of it, or comes after the rest of it.
+                into.ids.push((into.samples.len().saturating_sub(1), id));
             } else {
                 // Sent again, it is to be told again what is wrong with it.
                 self.forget_id(id);
@@ -513,12 +514,13 @@ mod tests {
             }
             let mut into = Admitted::default();
             let refused = door.admit(now, 0, &batch, &mut into);
-            (refused.len(), into.samples.len(), into.ids.len())
+            let place = into.ids.first().map(|(place, _)| *place);
+            (refused.len(), into.samples.len(), place)
         };
-        assert_eq!(send(1, &[3_500_000, 3_510_000]), (0, 2, 1));
-        assert_eq!(send(1, &[3_500_000, 3_510_000]), (0, 0, 0));
-        assert_eq!(send(2, &[9_000_000, 3_520_000]), (1, 1, 0));
-        assert_eq!(send(2, &[9_000_000, 3_520_000]), (1, 0, 0));
+        assert_eq!(send(1, &[3_500_000, 3_510_000]), (0, 2, Some(1)));
+        assert_eq!(send(1, &[3_500_000, 3_510_000]), (0, 0, None));
+        assert_eq!(send(2, &[9_000_000, 3_520_000]), (1, 1, None));
+        assert_eq!(send(2, &[9_000_000, 3_520_000]), (1, 0, None));
     }
 
     #[test]
