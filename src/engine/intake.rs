@@ -44,6 +44,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        self.keys.len() + size_of_val(&*self.items) + size_of_val(&*self.spelt)
+    }
+
     /// Adds a sample of a series, whose canonical key is given.
     pub fn push(&mut self, key: &[u8], ts: impl Into<Option<Timestamp>>, value: f64) {
         let start = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);

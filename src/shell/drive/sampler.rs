@@ -23,6 +23,8 @@ use crate::shell::store::{Log, Pos, StoreError};
 pub const QUEUED_SAMPLES_MAX: usize = 5_000_000;
 /// Samples that wait for the disk; beyond it, senders are told to slow down. A sample takes about 100 bytes there.
 pub const WAITING_SAMPLES_MAX: usize = 2_000_000;
+/// Bytes of their batches, which long keys make large.
+pub const WAITING_BYTES_MAX: usize = 100 * WAITING_SAMPLES_MAX;
 /// Batches that wait for the disk; beyond it, senders are told to slow down.
 pub const QUEUED_BATCHES_MAX: usize = 4_096;
 /// Samples of one group: what is admitted before the disk is asked.
@@ -155,9 +157,8 @@ impl Sampler {
         }
         match submit.reply {
             Some(reply) => {
-                self.status
-                    .waiting_samples
-                    .fetch_sub(submit.batch.items.len(), Ordering::Relaxed);
+                let weight = [submit.batch.items.len(), submit.batch.bytes()];
+                self.status.wait_no_more(weight);
                 waiting.push((reply, Pushed { accepted, refused }));
             }
             None => group.own.extend(group.samples.drain(from..)),
