@@ -9,6 +9,8 @@ pub mod metadata;
 pub mod remote_write;
 pub mod scrape;
 
+use std::borrow::Cow;
+
 use crate::engine::intake::Batch;
 use crate::ingest::metadata::Metadata;
 
@@ -20,7 +22,7 @@ pub struct Refused {
     /// The field that is wrong.
     pub field: &'static str,
     /// What is wrong and what to send instead.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
 }
 
 /// What a body of Prometheus's formats holds.

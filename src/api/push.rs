@@ -143,7 +143,7 @@ fn at_the_door(index: u32, why: Refusal) -> Refused {
     Refused {
         index,
         field,
-        reason,
+        reason: reason.into(),
     }
 }
 

@@ -44,6 +44,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        self.keys.len() + size_of_val(&*self.items) + size_of_val(&*self.spelt)
+    }
+
     /// Adds a sample of a series, whose canonical key is given.
     pub fn push(&mut self, key: &[u8], ts: impl Into<Option<Timestamp>>, value: f64) {
         let start = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
@@ -258,49 +263,51 @@ impl Intake {
                 refused.push((item.index, Refusal::Future));
                 continue;
             }
-            if let Some(id) = item.id {
-                if !self.remember(now, id) {
-                    self.repeated_total += 1;
-                    continue;
-                }
-                into.ids.push((into.samples.len(), id));
+            if item.id.is_some_and(|id| !self.remember(now, id)) {
+                self.repeated_total += 1;
+                continue;
             }
             let series = match &item.whose {
-                Whose::Number(number) => *number,
-                Whose::Key(key) if *key == last_key && !key.is_empty() => last_number,
+                Whose::Number(number) => Ok(*number),
+                Whose::Key(key) if *key == last_key && !key.is_empty() => Ok(last_number),
                 Whose::Key(range) => {
                     let bytes = range.start as usize..range.end as usize;
                     let Some(key) = batch.keys.get(bytes) else {
                         continue;
                     };
-                    match self.number(key, &mut into.new) {
-                        Ok(number) => (last_key, last_number) = (range.clone(), number),
-                        Err(why) => {
-                            refused.push((item.index, why));
-                            continue;
-                        }
+                    let number = self.number(key, &mut into.new);
+                    if let Ok(number) = number {
+                        (last_key, last_number) = (range.clone(), number);
                     }
-                    last_number
+                    number
                 }
             };
-            if let Some((_, spelling)) = spelling {
+            if let (Some((_, spelling)), Ok(series)) = (spelling, series) {
                 learnt.push((*spelling, series));
             }
-            let sample = Sample {
-                series,
-                ts,
-                value: item.value,
-            };
-            match self.place(&sample, batch.exact && item.ts.is_some()) {
-                Ok(Place::New) => into.samples.push(sample),
-                Ok(Place::Known) => self.repeated_total += 1,
+            let placed = series.and_then(|series| {
+                let (ts, value) = (ts, item.value);
+                let sample = Sample { series, ts, value };
+                let place = self.place(&sample, batch.exact && item.ts.is_some())?;
+                Ok((place, sample))
+            });
+            if let (Ok((Place::New, _)), Some(id)) = (&placed, item.id) {
+                into.ids.push((into.samples.len(), id));
+            } else if let Some(id) = item.id {
+                // Nothing is stored of it: sent again, it is to be looked at again.
+                self.forget_id(id);
+            }
+            match placed {
+                Ok((Place::New, sample)) => into.samples.push(sample),
+                Ok((Place::Known, _)) => self.repeated_total += 1,
                 Err(why) => refused.push((item.index, why)),
             }
         }
         self.spellings.learn(&learnt);
         if let Some(id) = batch.id {
             if refused.is_empty() {
-                into.ids.push((into.samples.len(), id));
+                // The place of its last sample: a record that names it holds all of it, or comes after the rest of it.
+                into.ids.push((into.samples.len().saturating_sub(1), id));
             } else {
                 // Sent again, it is to be told again what is wrong with it.
                 self.forget_id(id);
@@ -512,12 +519,39 @@ mod tests {
             }
             let mut into = Admitted::default();
             let refused = door.admit(now, 0, &batch, &mut into);
-            (refused.len(), into.samples.len(), into.ids.len())
+            let place = into.ids.first().map(|(place, _)| *place);
+            (refused.len(), into.samples.len(), place)
         };
-        assert_eq!(send(1, &[3_500_000, 3_510_000]), (0, 2, 1));
-        assert_eq!(send(1, &[3_500_000, 3_510_000]), (0, 0, 0));
-        assert_eq!(send(2, &[9_000_000, 3_520_000]), (1, 1, 0));
-        assert_eq!(send(2, &[9_000_000, 3_520_000]), (1, 0, 0));
+        assert_eq!(send(1, &[3_500_000, 3_510_000]), (0, 2, Some(1)));
+        assert_eq!(send(1, &[3_500_000, 3_510_000]), (0, 0, None));
+        assert_eq!(send(2, &[9_000_000, 3_520_000]), (1, 1, None));
+        assert_eq!(send(2, &[9_000_000, 3_520_000]), (1, 0, None));
+    }
+
+    #[test]
+    fn an_item_that_was_refused_is_refused_again_whatever_its_id() {
+        let mut door = Intake::default();
+        let mut new = Vec::new();
+        for i in 0..METRIC_SERIES_MAX {
+            let key = [b"bomb\xffid\xff".as_slice(), &i.to_le_bytes()].concat();
+            door.number(&key, &mut new).unwrap();
+        }
+        let now = Timestamp::from_ms(3_600_000);
+        let mut send = |key: &str, ts: i64, id: &str| {
+            let mut batch = batch(&[(key, Some(ts), Some(id))]);
+            batch.exact = true;
+            let mut into = Admitted::default();
+            let refused = door.admit(now, 0, &batch, &mut into);
+            let refused: Vec<Refusal> = refused.into_iter().map(|(_, why)| why).collect();
+            (refused, into.ids.len(), into.samples.len())
+        };
+        assert_eq!(send("a", 3_500_000, "x"), (vec![], 1, 1));
+        for _ in 0..2 {
+            let out_of_order = (vec![Refusal::OutOfOrder], 0, 0);
+            assert_eq!(send("a", 3_400_000, "y"), out_of_order);
+            let limit = (vec![Refusal::MetricLimit], 0, 0);
+            assert_eq!(send("bomb", 3_500_000, "z"), limit);
+        }
     }
 
     #[test]

@@ -501,7 +501,8 @@ impl SeriesSet {
         self.settled_ms = if now < self.unsettled_until {
             i64::MIN
         } else {
-            self.settled_ms.max((now - LATE_MAX).ms())
+            // The door lets in what is exactly that late.
+            self.settled_ms.max((now - LATE_MAX).ms().saturating_sub(1))
         };
     }
     /// Puts back what a series held, before anything else is filed for it. Samples must ascend.
@@ -546,7 +547,8 @@ impl SeriesSet {
     }
     /// Files a sample that came at `at`.
     pub fn file_one(&mut self, number: u32, at: Timestamp, ts: Timestamp, value: f64) {
-        if ts < at - LATE_MAX {
+        // Settled may have passed it by while it waited for a slow disk.
+        if ts.ms() <= self.settled_ms || ts < at - LATE_MAX {
             self.unsettled_until = at + UNSETTLED;
         }
         if let Some(series) = self.all.get_mut(number as usize) {
@@ -583,15 +585,27 @@ mod tests {
         let (number, _) = set.number(&SeriesKey::new("m", &Labels::new()));
         let minute = |n: i64| Timestamp::from_ms(n * 60_000);
         set.settle(minute(200));
-        assert_eq!(set.settled(), minute(190).ms());
+        assert_eq!(set.settled(), minute(190).ms() - 1);
         set.file_one(number, minute(200), minute(190), 1.0);
         set.settle(minute(201));
-        assert_eq!(set.settled(), minute(191).ms());
+        assert_eq!(set.settled(), minute(191).ms() - 1);
         set.file_one(number, minute(201), minute(100), 1.0);
         set.settle(minute(202));
         assert_eq!(set.settled(), i64::MIN);
         set.settle(minute(201 + 24 * 60));
-        assert_eq!(set.settled(), minute(191 + 24 * 60).ms());
+        assert_eq!(set.settled(), minute(191 + 24 * 60).ms() - 1);
+    }
+
+    #[test]
+    fn what_waited_until_its_time_was_settled_may_be_followed_by_more() {
+        let mut set = SeriesSet::default();
+        let (number, _) = set.number(&SeriesKey::new("m", &Labels::new()));
+        let minute = |n: i64| Timestamp::from_ms(n * 60_000);
+        // It came at 195 and was on disk at 200.
+        set.settle(minute(200));
+        set.file_one(number, minute(195), minute(188), 1.0);
+        set.settle(minute(201));
+        assert_eq!(set.settled(), i64::MIN);
     }
 
     #[test]

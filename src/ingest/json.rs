@@ -73,9 +73,7 @@ fn decode_strict(body: &[u8]) -> Result<(Batch, Vec<Refused>), DecodeError> {
         }
         Some(_) => decode_lines(body, &mut taken)?,
     }
-    if taken.count as usize > ITEMS_COUNT_MAX {
-        return Err(DecodeError::TooMany);
-    }
+    taken.bounded()?;
     Ok((taken.batch, taken.refused))
 }
 
@@ -85,7 +83,10 @@ fn decode_lines(body: &[u8], taken: &mut Taken) -> Result<(), DecodeError> {
     let mut whole = Taken::default();
     let broken = loop {
         match stream.next() {
-            Some(Ok(item)) => whole.take(item),
+            Some(Ok(item)) => {
+                whole.take(item);
+                whole.bounded()?;
+            }
             Some(Err(error)) => break error,
             None => {
                 *taken = whole;
@@ -105,6 +106,7 @@ fn decode_lines(body: &[u8], taken: &mut Taken) -> Result<(), DecodeError> {
             }
             Err(error) => taken.refuse("line", format!("not a JSON object: {error}")),
         }
+        taken.bounded()?;
     }
     if good == 0 {
         Err(syntax(&broken, 0))
@@ -171,7 +173,9 @@ struct RawItem<'a> {
     value: Option<Number>,
     ts: Option<Number>,
     id: Option<Cow<'a, str>>,
+    /// The first [`LABELS_COUNT_MAX`] of them.
     labels: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    labels_count: usize,
     wrong: Option<(&'static str, String)>,
 }
 
@@ -187,9 +191,16 @@ impl Taken {
         self.refused.push(Refused {
             index: self.count,
             field,
-            reason,
+            reason: reason.into(),
         });
         self.count += 1;
+    }
+
+    fn bounded(&self) -> Result<(), DecodeError> {
+        if self.count as usize > ITEMS_COUNT_MAX {
+            return Err(DecodeError::TooMany);
+        }
+        Ok(())
     }
 
     fn take(&mut self, item: RawItem<'_>) {
@@ -276,13 +287,11 @@ fn check<'a>(
             ));
         }
     };
-    if item.labels.len() > LABELS_COUNT_MAX {
+    if item.labels_count > LABELS_COUNT_MAX {
+        let count = item.labels_count;
         return Err((
             "labels",
-            format!(
-                "{} labels; the limit is {LABELS_COUNT_MAX}",
-                item.labels.len()
-            ),
+            format!("{count} labels; the limit is {LABELS_COUNT_MAX}"),
         ));
     }
     if item
@@ -341,7 +350,7 @@ impl<'de> Visitor<'de> for Array<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         while let Some(item) = seq.next_element::<RawItem>()? {
             self.0.take(item);
-            if self.0.count as usize > ITEMS_COUNT_MAX {
+            if self.0.bounded().is_err() {
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
             }
         }
@@ -394,7 +403,9 @@ impl<'de> Visitor<'de> for ItemVisitor {
                 "ts" => item.ts = Some(map.next_value()?),
                 "id" => item.id = text("id", map.next_value()?, &mut item.wrong),
                 "labels" => match map.next_value()? {
-                    RawLabels::Are(labels) => item.labels = labels,
+                    RawLabels::Are(labels, count) => {
+                        (item.labels, item.labels_count) = (labels, count);
+                    }
                     RawLabels::Not(why) => item.wrong = Some(("labels", why)),
                 },
                 other => {
@@ -506,7 +517,8 @@ impl<'de> Deserialize<'de> for Number {
 }
 
 enum RawLabels<'a> {
-    Are(Vec<(Cow<'a, str>, Cow<'a, str>)>),
+    /// The first [`LABELS_COUNT_MAX`] of them, and how many there are.
+    Are(Vec<(Cow<'a, str>, Cow<'a, str>)>, usize),
     Not(String),
 }
 
@@ -527,12 +539,17 @@ impl<'de> Deserialize<'de> for RawLabels<'de> {
                 Ok(no("an array"))
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let (mut labels, mut bad) = (Vec::new(), None);
+                let (mut labels, mut count, mut bad) = (Vec::new(), 0, None);
                 while let Some((Text(name), value)) =
                     map.next_entry::<Text<'de>, MaybeText<'de>>()?
                 {
                     match value {
-                        MaybeText::Is(value) => labels.push((name, value)),
+                        MaybeText::Is(value) => {
+                            count += 1;
+                            if count <= LABELS_COUNT_MAX {
+                                labels.push((name, value));
+                            }
+                        }
                         MaybeText::Not(what) => {
                             bad = Some(format!(
                                 "the value of {name:?} must be a text, found {what}"
@@ -540,7 +557,7 @@ impl<'de> Deserialize<'de> for RawLabels<'de> {
                         }
                     }
                 }
-                Ok(bad.map_or(RawLabels::Are(labels), RawLabels::Not))
+                Ok(bad.map_or(RawLabels::Are(labels, count), RawLabels::Not))
             }
         }
         d.deserialize_any(V)
@@ -648,6 +665,28 @@ mod tests {
         check(
             "hello",
             expect!["refused: line 1, column 1: expected value at line 1 column 1"],
+        );
+    }
+
+    #[test]
+    fn a_body_of_too_many_items_is_read_no_further() {
+        for (item, last) in [("{}", "{"), ("{}\n", "{"), ("7\n", "x"), ("x\n", "{}")] {
+            let body = item.repeat(ITEMS_COUNT_MAX + 1) + last;
+            assert_eq!(decode(body.as_bytes()), Err(DecodeError::TooMany), "{item}");
+        }
+    }
+
+    #[test]
+    fn labels_beyond_the_limit_are_counted_and_not_kept() {
+        let labels: Vec<String> = (0..5_000).map(|i| format!("\"l{i}\":\"\"")).collect();
+        let labels = format!("{{{}}}", labels.join(","));
+        let RawLabels::Are(kept, 5_000) = serde_json::from_str(&labels).unwrap() else {
+            panic!("5,000 labels")
+        };
+        assert_eq!(kept.len(), LABELS_COUNT_MAX);
+        check(
+            &format!(r#"{{"name":"m","val":1,"labels":{labels}}}"#),
+            expect!["0 labels: 5000 labels; the limit is 32\n"],
         );
     }
 

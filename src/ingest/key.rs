@@ -57,8 +57,7 @@ pub fn put_key<P: Part>(
 ) -> Result<(), Wrong> {
     let wrong = |why: String| Err(("labels", why));
     if labels.len() > SERIES_LABELS_MAX {
-        let count = labels.len();
-        return wrong(format!("{count} labels; the limit is {SERIES_LABELS_MAX}"));
+        return Err(too_many(labels.len()));
     }
     if metric.is_empty() {
         return wrong("this series has no metric's name".to_owned());
@@ -98,6 +97,12 @@ pub fn put_key<P: Part>(
         }
     }
     Ok(())
+}
+
+/// A series has so many labels.
+pub fn too_many(count: usize) -> Wrong {
+    let why = format!("{count} labels; the limit is {SERIES_LABELS_MAX}");
+    ("labels", why)
 }
 
 /// The beginning of a text, in quotes.

@@ -21,11 +21,13 @@
 
 mod fields;
 
+use std::borrow::Cow;
+
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::engine::intake::spellings::{Reading, Spelling};
 use crate::engine::intake::{Item, Whose};
-use crate::ingest::key::{NAME, Wrong, put_key};
+use crate::ingest::key::{NAME, SERIES_LABELS_MAX, Wrong, put_key, too_many};
 use crate::ingest::metadata::{Kind, bounded};
 use crate::ingest::remote_write::fields::{Fields, Malformed, Wire};
 use crate::ingest::{Decoded, Refused, SAMPLES_COUNT_MAX, offset};
@@ -186,8 +188,7 @@ impl Taken<'_> {
         self.decoded.batch.items.reserve(all.len());
         let mut room = Room::default();
         for (index, series) in all.iter().enumerate() {
-            let taken = self.series(series, &mut room);
-            taken.map_err(place("in series", index))?;
+            self.series(index, series, &mut room)?;
             if self.count as usize > SAMPLES_COUNT_MAX {
                 return Err(DecodeError::TooMany);
             }
@@ -195,27 +196,41 @@ impl Taken<'_> {
         Ok(())
     }
 
-    fn series<'a>(&mut self, series: &Series<'a>, room: &mut Room<'a>) -> Result<(), Malformed> {
+    /// Takes the series of that index.
+    fn series<'a>(
+        &mut self,
+        index: usize,
+        series: &Series<'a>,
+        room: &mut Room<'a>,
+    ) -> Result<(), DecodeError> {
+        let at = place("in series", index);
         room.samples.clear();
         let mut fields = Fields::new(series.message.get(series.spelt..).unwrap_or(&[]));
         let (mut scattered, mut histograms) = (false, 0);
-        while let Some((number, wire)) = fields.next()? {
+        while let Some((number, wire)) = fields.next().map_err(&at)? {
             match (number, wire) {
-                (2, Wire::Bytes) => room.samples.push(sample(fields.bytes()?)?),
+                (2, Wire::Bytes) => {
+                    let sample = fields.bytes().and_then(sample);
+                    room.samples.push(sample.map_err(&at)?);
+                }
                 (4, Wire::Bytes) => {
-                    fields.skip(wire)?;
+                    fields.skip(wire).map_err(&at)?;
                     histograms += 1;
                 }
                 _ => {
-                    fields.skip(wire)?;
+                    fields.skip(wire).map_err(&at)?;
                     // A label behind something else: the first bytes alone do not say which series it is.
                     scattered |= number == 1;
                 }
             }
+            // At once: an empty sample has two bytes in the message and sixteen here.
+            if self.count as usize + room.samples.len() + histograms > SAMPLES_COUNT_MAX {
+                return Err(DecodeError::TooMany);
+            }
         }
         let whose = match series.number {
             Some(number) if !scattered => Ok(Whose::Number(number)),
-            Some(_) | None => self.key(series.message, &mut room.labels)?,
+            Some(_) | None => self.key(series.message, &mut room.labels).map_err(at)?,
         };
         match whose {
             Ok(whose) => {
@@ -235,10 +250,13 @@ impl Taken<'_> {
                     self.count += 1;
                 }
                 if histograms > 0 {
-                    self.refuse(histograms, ("histograms", HISTOGRAM.to_owned()));
+                    self.refuse(histograms, "histograms", Cow::Borrowed(HISTOGRAM));
                 }
             }
-            Err(why) => self.refuse((room.samples.len() + histograms).max(1), why),
+            Err((field, why)) => {
+                let count = (room.samples.len() + histograms).max(1);
+                self.refuse(count, field, Cow::Owned(why));
+            }
         }
         Ok(())
     }
@@ -250,7 +268,7 @@ impl Taken<'_> {
         labels: &mut Vec<Label<'a>>,
     ) -> Result<Result<Whose, Wrong>, Malformed> {
         labels.clear();
-        let mut metric = &[][..];
+        let (mut metric, mut count) = (&[][..], 0);
         let mut series = Fields::new(message);
         while let Some((number, wire)) = series.next()? {
             if (number, wire) != (1, Wire::Bytes) {
@@ -259,9 +277,18 @@ impl Taken<'_> {
             }
             match label(series.bytes()?)? {
                 Ok((name, value)) if name == NAME.as_bytes() && metric.is_empty() => metric = value,
-                Ok(label) => labels.push(label),
+                Ok(label) => {
+                    count += 1;
+                    // The rest is counted only: an empty one has two bytes in the message and 32 here.
+                    if count <= SERIES_LABELS_MAX {
+                        labels.push(label);
+                    }
+                }
                 Err(why) => return Ok(Err(why)),
             }
+        }
+        if count > SERIES_LABELS_MAX {
+            return Ok(Err(too_many(count)));
         }
         let keys = &mut self.decoded.batch.keys;
         let start = keys.len();
@@ -272,7 +299,7 @@ impl Taken<'_> {
         Ok(Ok(Whose::Key(offset(start)..offset(keys.len()))))
     }
 
-    fn refuse(&mut self, count: usize, (field, reason): Wrong) {
+    fn refuse(&mut self, count: usize, field: &'static str, reason: Cow<'static, str>) {
         for _ in 0..count {
             self.decoded.refused.push(Refused {
                 index: self.count,

@@ -56,6 +56,9 @@ pub struct Memory {
     seen: BTreeMap<Box<[u8]>, u64>,
     round: u64,
     reported: bool,
+    /// What the last batch said has ended, so that it can be said again.
+    ended: Vec<Box<[u8]>>,
+    report_ended: bool,
 }
 
 /// What came of one round.
@@ -129,16 +132,26 @@ impl Memory {
         }
     }
 
+    /// The batch that was made last is not stored: what has ended in it is to end with the next one.
+    pub fn not_stored(&mut self) {
+        for key in self.ended.drain(..) {
+            self.seen.insert(key, self.round);
+        }
+        self.reported |= std::mem::take(&mut self.report_ended);
+    }
+
     /// The target is no more: all its series end.
     pub fn end(&mut self, at: Timestamp, target: &Labels) -> Batch {
         let mut batch = Batch {
             exact: true,
             ..Batch::default()
         };
-        for key in std::mem::take(&mut self.seen).keys() {
+        self.ended = std::mem::take(&mut self.seen).into_keys().collect();
+        for key in &self.ended {
             batch.push(key, at, f64::from_bits(STALE_BITS));
         }
-        if std::mem::take(&mut self.reported) {
+        self.report_ended = std::mem::take(&mut self.reported);
+        if self.report_ended {
             for name in REPORT {
                 push_report(&mut batch, name, target, at, f64::from_bits(STALE_BITS));
             }
@@ -167,13 +180,11 @@ impl Memory {
             }
         }
         let round = self.round;
-        self.seen.retain(|key, last| {
-            let there = *last == round;
-            if !there {
-                samples.batch.push(key, at, f64::from_bits(STALE_BITS));
-            }
-            there
-        });
+        let ended = self.seen.extract_if(.., |_, last| *last != round);
+        self.ended = ended.map(|(key, _)| key).collect();
+        for key in &self.ended {
+            samples.batch.push(key, at, f64::from_bits(STALE_BITS));
+        }
         added
     }
 }

@@ -113,6 +113,8 @@ pub struct Status {
     pub damaged_total: AtomicU64,
     /// Samples that wait for the disk.
     pub waiting_samples: AtomicUsize,
+    /// Bytes that their batches take.
+    pub waiting_bytes: AtomicUsize,
     /// Samples on the way to the engine.
     pub queued_samples: AtomicUsize,
     /// Deliveries that were accepted, and that were not.
@@ -121,6 +123,22 @@ pub struct Status {
     pub scrapes_total: [AtomicU64; 3],
     /// Active series.
     pub series_count: AtomicUsize,
+}
+
+impl Status {
+    /// So many samples, and bytes of their batch, wait for the disk from now on; how many did before.
+    fn wait(&self, [samples, bytes]: [usize; 2]) -> [usize; 2] {
+        let waiting = [&self.waiting_samples, &self.waiting_bytes];
+        [
+            waiting[0].fetch_add(samples, Ordering::Relaxed),
+            waiting[1].fetch_add(bytes, Ordering::Relaxed),
+        ]
+    }
+
+    fn wait_no_more(&self, [samples, bytes]: [usize; 2]) {
+        self.waiting_samples.fetch_sub(samples, Ordering::Relaxed);
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 /// What comes to the engine's thread.
@@ -202,17 +220,19 @@ impl Handle {
         if self.status.queued_samples.load(Ordering::Relaxed) > sampler::QUEUED_SAMPLES_MAX {
             return Err(PushFailure::Busy);
         }
-        let (waiting, count) = (&self.status.waiting_samples, batch.items.len());
-        let before = waiting.fetch_add(count, Ordering::Relaxed);
+        let weight = [batch.items.len(), batch.bytes()];
+        let before = self.status.wait(weight);
         let (reply, answer) = oneshot::channel();
         let submit = Submit {
             batch,
             reply: Some(reply),
         };
         // One batch may always wait, whatever its size.
-        let fits = before == 0 || before + count <= sampler::WAITING_SAMPLES_MAX;
+        let fits = |(before, more): (usize, usize), most| before == 0 || before + more <= most;
+        let fits = fits((before[0], weight[0]), sampler::WAITING_SAMPLES_MAX)
+            && fits((before[1], weight[1]), sampler::WAITING_BYTES_MAX);
         if !fits || self.sampler.try_send(submit).is_err() {
-            waiting.fetch_sub(count, Ordering::Relaxed);
+            self.status.wait_no_more(weight);
             return Err(PushFailure::Busy);
         }
         answer
@@ -612,3 +632,6 @@ fn say(entry: &Entry) {
         tracing::warn!(more, "More rules are blind.");
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

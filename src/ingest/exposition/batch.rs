@@ -54,7 +54,7 @@ pub fn decode(body: &[u8], format: Format) -> Result<Decoded, ExpositionError> {
                 decoded.refused.push(Refused {
                     index,
                     field,
-                    reason,
+                    reason: reason.into(),
                 });
             }
         }

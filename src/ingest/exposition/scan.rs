@@ -11,6 +11,10 @@ use std::borrow::Cow;
 
 use crate::ingest::exposition::{Format, Label};
 
+/// Labels of a sample as it is written. Far more than a series may have, as relabelling may take some away; but each
+/// takes six times its bytes here.
+const LINE_LABELS_MAX: usize = 1_024;
+
 /// What is wrong at a byte of the body.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -195,6 +199,12 @@ impl<'a> Scan<'a> {
                     ),
                 );
             };
+            if labels.len() >= LINE_LABELS_MAX {
+                return fault(
+                    at,
+                    &format!("this sample has more than {LINE_LABELS_MAX} labels"),
+                );
+            }
             labels.push((label, value));
             skip(self);
             let at = self.at();

@@ -41,6 +41,16 @@ fn open(body: &str, expected: Expect) {
 }
 
 #[test]
+fn labels_of_one_sample_are_bounded() {
+    let labels = |count: usize| format!("m{{{}}} 1\n", "a=\"\",".repeat(count));
+    assert!(shown(labels(1_024).as_bytes(), Format::Text).ends_with(" 1\n"));
+    text(
+        &labels(1_025),
+        expect!["line 1, column 5125: this sample has more than 1024 labels"],
+    );
+}
+
+#[test]
 fn text_is_read_with_all_its_freedoms() {
     text(
         concat!(

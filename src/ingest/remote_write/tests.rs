@@ -217,6 +217,35 @@ fn labels_that_the_door_knows_as_they_are_spelt_are_not_read_again() {
     );
 }
 
+#[test]
+fn a_series_of_too_many_samples_or_histograms_is_read_no_further() {
+    for field in [0x12, 0x22] {
+        let empty = [field, 0].repeat(SAMPLES_COUNT_MAX + 1);
+        let message = [&empty[..], &[0x0b]].concat();
+        let length = u32::try_from(message.len()).unwrap();
+        let mut whole = vec![0x0a];
+        prost::encoding::encode_varint(length.into(), &mut whole);
+        whole.extend_from_slice(&message);
+        let decoded = decode(&packed(&whole), 1 << 24);
+        assert_eq!(decoded.unwrap_err(), DecodeError::TooMany);
+    }
+}
+
+#[test]
+fn labels_beyond_the_limit_are_counted_and_not_kept() {
+    let message = [0x0a, 0].repeat(100_000);
+    let spellings = Spellings::default();
+    let mut taken = Taken {
+        known: &spellings.read(),
+        decoded: Decoded::default(),
+        count: 0,
+    };
+    let mut labels = Vec::new();
+    let (_, why) = taken.key(&message, &mut labels).unwrap().unwrap_err();
+    assert_eq!(why, "100000 labels; the limit is 128");
+    assert_eq!(labels.len(), SERIES_LABELS_MAX);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
 

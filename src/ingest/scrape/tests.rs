@@ -114,6 +114,48 @@ fn series_that_are_gone_end_and_come_back() {
 }
 
 #[test]
+fn what_has_ended_ends_again_if_it_was_not_stored() {
+    let terms = SampleTerms::default();
+    let mut memory = Memory::default();
+    let mut told = vec![ask(&mut memory, 1_000, "a 1\nb 2\nc 3\n", &terms)];
+    told.push(ask(&mut memory, 2_000, "a 1\n", &terms));
+    memory.not_stored();
+    told.push(ask(&mut memory, 3_000, "a 1\nc 3\n", &terms));
+    told.push(ask(&mut memory, 4_000, "a 1\nc 3\n", &terms));
+    let mut end = |at: i64| {
+        shown(&Round {
+            batch: memory.end(Timestamp::from_ms(at), &target()),
+            metadata: Metadata::default(),
+            error: None,
+        })
+    };
+    told.push(end(5_000));
+    memory.not_stored();
+    let mut end = |at: i64| memory.end(Timestamp::from_ms(at), &target()).items.len();
+    assert_eq!((end(6_000), end(7_000)), (7, 0));
+    expect![[r#"
+        a{instance="a:1",job="node"} 1 @1000
+        b{instance="a:1",job="node"} 2 @1000
+        c{instance="a:1",job="node"} 3 @1000
+        1 0.5 3 3 3
+        a{instance="a:1",job="node"} 1 @2000
+        b{instance="a:1",job="node"} stale @2000
+        c{instance="a:1",job="node"} stale @2000
+        1 0.5 1 1 0
+        a{instance="a:1",job="node"} 1 @3000
+        c{instance="a:1",job="node"} 3 @3000
+        b{instance="a:1",job="node"} stale @3000
+        1 0.5 2 2 0
+        a{instance="a:1",job="node"} 1 @4000
+        c{instance="a:1",job="node"} 3 @4000
+        1 0.5 2 2 0
+        a{instance="a:1",job="node"} stale @5000
+        c{instance="a:1",job="node"} stale @5000
+        stale stale stale stale stale"#]]
+    .assert_eq(&told.join("\n"));
+}
+
+#[test]
 fn the_report_is_about_the_target() {
     let mut memory = Memory::default();
     let round = memory.round(

@@ -23,6 +23,8 @@ use crate::shell::store::{Log, Pos, StoreError};
 pub const QUEUED_SAMPLES_MAX: usize = 5_000_000;
 /// Samples that wait for the disk; beyond it, senders are told to slow down. A sample takes about 100 bytes there.
 pub const WAITING_SAMPLES_MAX: usize = 2_000_000;
+/// Bytes of their batches, which long keys make large.
+pub const WAITING_BYTES_MAX: usize = 100 * WAITING_SAMPLES_MAX;
 /// Batches that wait for the disk; beyond it, senders are told to slow down.
 pub const QUEUED_BATCHES_MAX: usize = 4_096;
 /// Samples of one group: what is admitted before the disk is asked.
@@ -171,9 +173,8 @@ impl Sampler {
         }
         match submit.reply {
             Some(reply) => {
-                self.status
-                    .waiting_samples
-                    .fetch_sub(submit.batch.items.len(), Ordering::Relaxed);
+                let weight = [submit.batch.items.len(), submit.batch.bytes()];
+                self.status.wait_no_more(weight);
                 waiting.push((reply, Pushed { accepted, refused }));
             }
             None => group.own.extend(group.samples.drain(from..)),
@@ -472,6 +473,37 @@ mod tests {
                 next = own.end;
             }
             prop_assert_eq!(next as usize, samples.len());
+        }
+
+        /// A delivery that the door has let in is named by the record that holds its last sample.
+        #[test]
+        fn a_whole_delivery_is_named_by_the_record_of_its_last_sample(
+            deliveries in prop::collection::vec(
+                (prop::collection::vec(0_usize..3 << 20, 0..5), any::<bool>()), 0..6),
+        ) {
+            let now = Timestamp::from_ms(3_600_000);
+            let (mut door, mut group) = (Intake::default(), Admitted::default());
+            let (mut sizes, mut expected) = (Vec::new(), Vec::new());
+            for (id, (keys, whole)) in (0..).zip(&deliveries) {
+                let mut batch = Batch { id: whole.then_some(id), exact: true, ..Batch::default() };
+                for bytes in keys {
+                    batch.push(format!("m{}", sizes.len()).as_bytes(), now, 0.0);
+                    sizes.push(*bytes);
+                }
+                door.admit(now, 0, &batch, &mut group);
+                if *whole && !keys.is_empty() {
+                    expected.push((sizes.len() - 1, id));
+                }
+            }
+            let parts = parts(&group.samples, &group.ids, |s| sizes[s.series as usize]);
+            let mut next = 0;
+            for part in &parts {
+                let own = next..next + part.samples.len();
+                for (last, id) in expected.iter().filter(|(last, _)| own.contains(last)) {
+                    prop_assert!(part.ids.iter().any(|(_, i)| i == id), "{id} of {last} in {own:?}");
+                }
+                next = own.end;
+            }
         }
     }
 }

@@ -11,14 +11,19 @@ use crate::config::scrape::Target;
 use crate::engine::intake::Batch;
 use crate::ingest::scrape::{Answer, Memory};
 use crate::model::time::{Duration, Timestamp};
-use crate::shell::drive::Handle;
+use crate::shell::drive::{Handle, PushFailure, Pushed};
 use crate::shell::scrape::Plan;
 use crate::shell::scrape::seen::{Identity, Last, Seen};
+
+/// First and longest wait before markers that were not stored are handed in again.
+const END_WAIT: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
+/// How often they are handed in: for about half an hour.
+const END_TRIES_MAX: u32 = 36;
 
 /// Asks until the plan's sender is gone; then says that the target's series have ended.
 pub(super) async fn ask_in_turn(handle: Handle, mut plan: watch::Receiver<Arc<Plan>>) {
     let mut memory = Memory::default();
-    let mut healthy = None;
+    let (mut healthy, mut stores) = (None, true);
     let identity = plan.borrow().identity();
     note(&handle, &identity, &plan.borrow().target, None);
     loop {
@@ -32,7 +37,7 @@ pub(super) async fn ask_in_turn(handle: Handle, mut plan: watch::Receiver<Arc<Pl
                 Err(_) => break,
             },
         }
-        let last = ask(&handle, &now, slot, &mut memory).await;
+        let last = ask(&handle, &now, slot, &mut memory, &mut stores).await;
         let (job, _, url) = &identity;
         match (&last.error, healthy) {
             (Some(error), None | Some(true)) => {
@@ -45,8 +50,33 @@ pub(super) async fn ask_in_turn(handle: Handle, mut plan: watch::Receiver<Arc<Pl
         note(&handle, &identity, &now.target, Some(last));
     }
     handle.targets.forget(&identity);
-    let batch = memory.end(by_senders(&handle, handle.clock.now()), &identity.1);
-    push(&handle, batch).await;
+    let target = plan.borrow().target.clone();
+    end(&handle, &identity, &target, memory).await;
+}
+
+/// Says that the series of a target have ended. Perhaps it has only become another one, by its path or its scheme: the
+/// markers bear the time of its next round but are handed in after one more, when samples of the other one are there,
+/// which the door does not let them end. A process that stops does not wait for this: after a restart all goes on.
+async fn end(handle: &Handle, identity: &Identity, target: &Target, mut memory: Memory) {
+    let at = next_slot(target, handle.clock.now());
+    let interval = target.interval.ms();
+    let after = at.shifted(i64::try_from(interval + interval / 10).unwrap_or(i64::MAX));
+    tokio::time::sleep(after.since(handle.clock.now()).std()).await;
+    let [mut wait, longest] = END_WAIT;
+    let (job, _, url) = identity;
+    for tried in 1..=END_TRIES_MAX {
+        let batch = memory.end(by_senders(handle, at), &identity.1);
+        let Err(error) = push(handle, batch).await else {
+            return;
+        };
+        memory.not_stored();
+        if tried == 1 {
+            tracing::warn!(%job, %url, %error, "End of a target's series not stored; tried again.");
+        }
+        tokio::time::sleep(wait.std()).await;
+        wait = Duration::from_ms(2 * wait.ms()).min(longest);
+    }
+    tracing::error!(%job, %url, "End of a target's series not stored; given up.");
 }
 
 fn note(handle: &Handle, identity: &Identity, target: &Target, last: Option<Last>) {
@@ -59,7 +89,13 @@ fn note(handle: &Handle, identity: &Identity, target: &Target, last: Option<Last
 }
 
 /// One round.
-async fn ask(handle: &Handle, plan: &Plan, slot: Timestamp, memory: &mut Memory) -> Last {
+async fn ask(
+    handle: &Handle,
+    plan: &Plan,
+    slot: Timestamp,
+    memory: &mut Memory,
+    stores: &mut bool,
+) -> Last {
     let (target, terms) = (&plan.target, &plan.job.scrape.samples);
     let at = time_of(slot, handle.clock.now(), target.interval);
     let begun = Instant::now();
@@ -91,7 +127,19 @@ async fn ask(handle: &Handle, plan: &Plan, slot: Timestamp, memory: &mut Memory)
     let [fine, failed, _] = &handle.status.scrapes_total;
     let counted = if round.error.is_none() { fine } else { failed };
     counted.fetch_add(1, Ordering::Relaxed);
-    push(handle, round.batch).await;
+    let pushed = push(handle, round.batch).await;
+    let (job, url) = (&plan.job.scrape.job, &target.url);
+    match &pushed {
+        Ok(_) if !*stores => tracing::info!(%job, %url, "Scraped samples stored again."),
+        Ok(_) => {}
+        Err(error) => {
+            memory.not_stored();
+            if *stores {
+                tracing::warn!(%job, %url, %error, "Scraped samples not stored.");
+            }
+        }
+    }
+    *stores = pushed.is_ok();
     Last {
         at,
         seconds,
@@ -99,17 +147,17 @@ async fn ask(handle: &Handle, plan: &Plan, slot: Timestamp, memory: &mut Memory)
     }
 }
 
-async fn push(handle: &Handle, batch: Batch) {
+/// Hands in a batch. What the door refuses is counted there.
+async fn push(handle: &Handle, batch: Batch) -> Result<Pushed, PushFailure> {
     if batch.items.is_empty() {
-        return;
+        return Ok(Pushed::default());
     }
-    // What the door refuses is counted there.
-    if let Err(error) = handle.push(batch).await {
+    let pushed = handle.push(batch).await;
+    if pushed.is_err() {
         let [.., lost] = &handle.status.scrapes_total;
-        if lost.fetch_add(1, Ordering::Relaxed) == 0 {
-            tracing::warn!(%error, "Scraped samples not stored.");
-        }
+        lost.fetch_add(1, Ordering::Relaxed);
     }
+    pushed
 }
 
 /// The engine's time as the clock shows it by which targets measure: the door takes the difference off again.
@@ -141,7 +189,46 @@ fn time_of(slot: Timestamp, now: Timestamp, interval: Duration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::promql::source::is_stale;
     use crate::model::labels::Labels;
+    use crate::model::scrape::SampleTerms;
+    use crate::shell::drive::tests::handle;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_end_is_told_after_two_rounds_with_the_time_of_the_first_until_it_is_stored() {
+        let (handle, sampler) = handle(4);
+        let target = Target {
+            labels: Labels::new().with("instance", "a:1"),
+            url: "http://a:1/metrics".to_owned(),
+            interval: Duration::from_ms(100),
+            timeout: Duration::from_ms(100),
+        };
+        let identity = ("j".to_owned(), target.labels.clone(), target.url.clone());
+        let mut memory = Memory::default();
+        let body = "load 1\n".as_bytes();
+        let format = crate::ingest::exposition::Format::Text;
+        let answer = Ok(Answer { body, format });
+        let begun = handle.clock.now();
+        memory.round(begun, answer, 0.1, &target.labels, &SampleTerms::default());
+        let clock = handle.clock.clone();
+        let ending = tokio::spawn(async move { end(&handle, &identity, &target, memory).await });
+        let told = tokio::task::spawn_blocking(move || {
+            let answers = [Err(PushFailure::Busy), Ok(Pushed::default())];
+            answers.map(|answer| {
+                let submit = sampler.recv().unwrap();
+                let _ = submit.reply.unwrap().send(answer);
+                let items = submit.batch.items;
+                let ts = items[0].ts.unwrap().shifted(-clock.ahead_ms());
+                assert!(items.iter().all(|i| is_stale(i.value)));
+                assert!(ts > begun && clock.now().since(ts) >= Duration::from_ms(110));
+                (items.len(), ts)
+            })
+        });
+        let [first, second] = told.await.unwrap();
+        ending.await.unwrap();
+        assert_eq!(first.0, 6);
+        assert_eq!(first, second);
+    }
 
     #[test]
     fn slots_are_an_interval_apart_and_targets_are_not_asked_at_once() {

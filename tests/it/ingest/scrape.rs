@@ -333,3 +333,45 @@ async fn targets_come_and_go_with_files_and_settings_and_ops_asks_itself() {
         assert!(is_stale(samples.last().unwrap().1), "{key} has ended");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_path_is_edited_goes_on_without_an_end() {
+    let targets = Targets::default();
+    targets.set("/old", 200, "load 1\n");
+    targets.set("/new", 200, "load 2\n");
+    let port = targets.serve().await;
+    let settings = |path: &str| {
+        format!(
+            "global: {{scrape_interval: 2s}}\nscrape_configs:\n\
+             - job_name: edited\n  metrics_path: /{path}\n  static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n"
+        )
+    };
+    let mut lab = serving(&settings("old")).await;
+    until("it is asked", async || {
+        lab.last("load", "edited").await == Some(1.0)
+    })
+    .await;
+    lab.write("ops.yaml", &settings("new"));
+    until("the new path is asked", async || {
+        lab.last("load", "edited").await == Some(2.0)
+    })
+    .await;
+    // Its end is told after two intervals and refused, as newer samples are there.
+    until("the end of the old one has come too late", async || {
+        let mut refused = 0.0;
+        for reason in ["out_of_order", "duplicate"] {
+            let line = format!("ops_samples_refused_total{{reason=\"{reason}\"}}");
+            refused += lab.counted(&line).await.unwrap();
+        }
+        refused >= 6.0
+    })
+    .await;
+    lab.kill();
+    let logged = lab.logged();
+    let of_job = logged.iter().filter(|(key, _)| key.contains("edited"));
+    let ended: Vec<&String> = of_job
+        .filter(|(_, samples)| samples.iter().any(|(_, value)| is_stale(*value)))
+        .map(|(key, _)| key)
+        .collect();
+    assert!(ended.is_empty(), "{ended:?}");
+}
