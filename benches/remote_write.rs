@@ -18,11 +18,6 @@ use sent::{body, series};
 mod load;
 #[path = "remote_write/receiver.rs"]
 mod receiver;
-#[allow(
-    dead_code,
-    missing_docs,
-    reason = "shared with the tests, which use more of it"
-)]
 #[path = "../src/ingest/remote_write/sent.rs"]
 mod sent;
 

@@ -11,14 +11,9 @@ use std::time::Duration;
 use receiver::{Connection, Receiver, now_ms};
 use sent::{body, series};
 
-#[allow(dead_code, reason = "shared with another bench, which uses more of it")]
+#[expect(dead_code, reason = "shared with another bench, which uses more of it")]
 #[path = "remote_write/receiver.rs"]
 mod receiver;
-#[allow(
-    dead_code,
-    missing_docs,
-    reason = "shared with the tests, which use more of it"
-)]
 #[path = "../src/ingest/remote_write/sent.rs"]
 mod sent;
 

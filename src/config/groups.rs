@@ -528,9 +528,4 @@ fn templates(report: &mut Report<'_>, node: &Node) {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test may panic"
-)]
 pub(in crate::config) mod tests;

@@ -469,9 +469,4 @@ pub(in crate::config) fn notify(report: &mut Report<'_>, fields: &mut Fields<'_>
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test may panic"
-)]
 pub(in crate::config) mod tests;

@@ -344,9 +344,4 @@ fn auth(report: &mut Report<'_>, node: &Node, secrets: &Secrets<'_>) -> Vec<Toke
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test may panic"
-)]
 mod tests;

@@ -492,7 +492,6 @@ fn as_key(node: Node, faults: &mut Vec<Fault>) -> Option<Key> {
 }
 
 #[cfg(test)]
-#[allow(clippy::indexing_slicing, reason = "a test may panic")]
 mod tests {
     use super::*;
 

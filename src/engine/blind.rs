@@ -213,7 +213,6 @@ fn misses<'e>(expr: &'e Expr, sees: &impl Fn(&[Matcher]) -> bool) -> Option<&'e 
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
     use crate::engine::promql::{Dialect, parse};

@@ -375,11 +375,6 @@ fn sample(message: &[u8]) -> Result<(Timestamp, f64), Malformed> {
 }
 
 #[cfg(test)]
-#[allow(
-    missing_docs,
-    clippy::unwrap_used,
-    reason = "the messages are named in the story above; a test may panic"
-)]
 pub(crate) mod sent;
 #[cfg(test)]
 mod tests;

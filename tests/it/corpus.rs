@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-/// A folder of the corpus; says loudly if it is not there.
+use crate::lab::skipped;
+
+/// A folder of the corpus; says loudly if it is not there. That may be so in CI too: it is no part of the project.
 pub fn folder(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../shared/corpus")
@@ -10,10 +12,7 @@ pub fn folder(name: &str) -> Option<PathBuf> {
     if path.is_dir() {
         return Some(path);
     }
-    eprintln!(
-        "SKIPPED: {} is not there, so nothing in it was tested",
-        path.display()
-    );
+    skipped(&format!("{} is not there", path.display()));
     None
 }
 

@@ -8,39 +8,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ops::journal::samples::{Keys, decode};
-use ops::model::labels::SeriesKey;
 use ops::shell::drive::start::Start;
-use ops::shell::drive::{KIND_OWN_SAMPLES, KIND_SAMPLES};
-use ops::shell::store::Pos;
-use ops::shell::store::replay::replay;
 
 use crate::lab::{Hooks, Lab, until};
 
 const RULE: &str = "metric: m\nwindow: 600ms\nthreshold: 100\naggregate: last\nnotify: [hook]\naction: \"ROLLBACK:M\"\nheal:\n  limit: 100000 in 1h\n  backoff: 1ms..2ms\n  settle: 0s\n  within: 2s\n  hold: 100ms\n";
-
-/// Values in the sample log, with how often each is there.
-pub(crate) fn logged(dir: &Path) -> BTreeMap<u64, usize> {
-    let mut keys: Keys<SeriesKey> = Keys::default();
-    let mut found = BTreeMap::new();
-    let report = replay(&dir.join("data/samples"), Pos::new(1), &mut |record| {
-        assert!([KIND_SAMPLES, KIND_OWN_SAMPLES].contains(&record.kind));
-        let batch = decode(
-            record.payload,
-            record.segment_no,
-            &mut keys,
-            SeriesKey::from_canonical,
-        )
-        .unwrap();
-        batch
-            .samples
-            .iter()
-            .filter(|(key, ..)| key.metric() == "load")
-            .for_each(|(_, _, v)| *found.entry(*v as u64).or_default() += 1);
-    });
-    assert!(report.unwrap().damaged.is_empty());
-    found
-}
 
 /// The newest samples of each series as a start fills its windows from `data`, and how many images were there for it.
 async fn windows(data: &Path) -> (BTreeMap<String, Vec<(i64, u64)>>, usize) {
@@ -204,7 +176,7 @@ async fn hunt() {
     wave.await.unwrap();
     lab.kill();
 
-    let found = logged(&lab.dir);
+    let found = lab.loads();
     let acked = acked.lock().unwrap().clone();
     assert!(
         acked.len() > kills as usize * 10,

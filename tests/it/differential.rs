@@ -1,11 +1,11 @@
 //! The same random samples in a real Prometheus and in ours, over the same remote-write bodies, and then every
 //! expression of the rule corpus asked of both: the answers must be the same.
 //!
-//! `OPS_SEED` says which samples are made. Debian's Prometheus is of the 2.x series. Where 3.x differs from it, the samples
+//! `OPS_SEED` says which samples are made, `OPS_AT` for which time (milliseconds since 1970): a run prints both, and with
+//! both it can be repeated, for as long as samples may come late. Debian's Prometheus is of the 2.x series. Where 3.x differs from it, the samples
 //! keep away from the difference: none lies on the edge of a window, and no counter is near 0, where 3.x extrapolates less.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Command, Stdio};
 
 use ops::engine::promql::ast::{Expr, Grouping, Kind, On};
 use ops::engine::promql::reads::reads;
@@ -16,7 +16,8 @@ use ops::model::labels::{MatchOp, Matcher};
 use serde_json::Value;
 
 use crate::ingest::sent::{body, series};
-use crate::lab::{Lab, free_port, until};
+use crate::lab::Lab;
+use crate::peer::Peer;
 use crate::promql::rules;
 
 /// Series made for one selector, one after the other.
@@ -26,6 +27,10 @@ const SAMPLES: i64 = 33;
 const EVERY_MS: i64 = 15_000;
 /// Buckets of a histogram.
 const BOUNDS: [&str; 5] = ["0.1", "0.5", "1", "5", "+Inf"];
+
+/// Questions to which both answer with an error: the samples were made for one of several sides of an expression.
+/// Between 138 and 144 were seen, of five seeds.
+const FAIL_MAX: usize = 150;
 
 /// Numbers that look random and are the same for the same seed and place.
 fn random(seed: u64, place: u64) -> u64 {
@@ -212,57 +217,6 @@ fn samples(
     made
 }
 
-struct Peer(Child, std::path::PathBuf, String);
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-        let _ = std::fs::remove_dir_all(&self.1);
-    }
-}
-
-/// Prometheus as a receiver; `None` if it is not installed.
-async fn peer() -> Option<Peer> {
-    if Command::new("prometheus")
-        .arg("--version")
-        .output()
-        .is_err()
-    {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "prometheus is not installed"
-        );
-        eprintln!("SKIPPED: prometheus is not installed; run tests/setup.sh");
-        return None;
-    }
-    let dir = std::env::temp_dir().join(format!("ops-differential-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("prometheus.yml"), "global: {}\n").unwrap();
-    let port = free_port();
-    let child = Command::new("prometheus")
-        .args([
-            "--config.file=prometheus.yml",
-            "--storage.tsdb.path=data",
-            "--web.enable-remote-write-receiver",
-            "--enable-feature=promql-at-modifier,promql-negative-offset",
-        ])
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .current_dir(&dir)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let peer = Peer(child, dir, format!("http://127.0.0.1:{port}"));
-    until("prometheus is ready", async || {
-        let ready = reqwest::get(format!("{}/-/ready", peer.2)).await;
-        ready.is_ok_and(|r| r.status() == 200)
-    })
-    .await;
-    Some(peer)
-}
-
 /// An answer as far as it is compared: by labels, the values; or the kind of error.
 #[derive(Debug)]
 enum Answer {
@@ -352,7 +306,6 @@ fn difference(ours: &Answer, theirs: &Answer) -> Option<String> {
             different.next()
         }
         (Answer::Text(a), Answer::Text(b)) if a == b => None,
-        (Answer::Error(_), Answer::Error(_)) => None,
         _ => Some(format!("    ours   {ours:?}\n    theirs {theirs:?}")),
     }
 }
@@ -360,14 +313,24 @@ fn difference(ours: &Answer, theirs: &Answer) -> Option<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_and_ops_answer_the_same() {
     let Some(all) = rules("rules") else { return };
-    let Some(peer) = peer().await else { return };
-    let number = |name: &str, default: u64| {
-        std::env::var(name).map_or(default, |text| text.parse().expect(name))
+    let flags = [
+        "--web.enable-remote-write-receiver",
+        "--enable-feature=promql-at-modifier,promql-negative-offset",
+    ];
+    let Some(peer) = Peer::start(|_| "global: {}\n".to_owned(), &flags).await else {
+        return;
     };
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now_ms = i64::try_from(now.unwrap().as_millis()).unwrap();
-    let seed = number("OPS_SEED", now_ms.unsigned_abs());
-    println!("OPS_SEED={seed}");
+    let number = |name: &str, default: i64| {
+        std::env::var(name).map_or(default, |text| text.parse().expect(name))
+    };
+    let seed = number("OPS_SEED", 2_157).unsigned_abs();
+    // Neither a window nor a step of a subquery begins at the very time of a sample.
+    let at_ms = number("OPS_AT", now_ms / 60_000 * 60_000 - 22_863);
+    let newest_ms = at_ms - 1_901;
+    let again = format!("OPS_SEED={seed} OPS_AT={at_ms}");
+    println!("{again}");
     let asked: BTreeSet<String> = all.into_iter().collect();
     let mut wanted: BTreeSet<BTreeMap<String, String>> = BTreeSet::new();
     let mut counting = BTreeSet::new();
@@ -394,9 +357,6 @@ async fn prometheus_and_ops_answer_the_same() {
             }
         }
     }
-    // Neither a window nor a step of a subquery begins at the very time of a sample.
-    let at_ms = now_ms / 60_000 * 60_000 - 22_863;
-    let newest_ms = at_ms - 1_901;
     let mut lab = Lab::new("differential");
     lab.serve().await;
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -418,9 +378,9 @@ async fn prometheus_and_ops_answer_the_same() {
             series(&pairs, &samples)
         });
         let body = body(all.collect());
-        for url in [peer.2.clone(), lab.url("")] {
+        for url in [peer.url("/api/v1/write"), lab.url("/api/v1/write")] {
             let sent = client
-                .post(format!("{}/api/v1/write", url.trim_end_matches('/')))
+                .post(url)
                 .header("content-encoding", "snappy")
                 .header("content-type", "application/x-protobuf")
                 .header("x-prometheus-remote-write-version", "0.1.0")
@@ -433,42 +393,55 @@ async fn prometheus_and_ops_answer_the_same() {
             );
         }
     }
-    let (mut same, mut empty, mut peer_cannot, mut different) = (0, 0, 0, Vec::new());
-    let ours_url = lab.url("");
+    let (mut same, mut empty, mut different) = (0, 0, Vec::new());
+    let mut fail = Vec::new();
+    let (ours_url, peer_url) = (lab.url(""), peer.url(""));
     let questions = asked
         .iter()
         .flat_map(|text| [When::At(at_ms), When::Steps(at_ms)].map(|when| (text, when)));
     for (text, when) in questions {
         let (ours, theirs) = tokio::join!(
-            ask(&client, ours_url.trim_end_matches('/'), text, when),
-            ask(&client, &peer.2, text, when)
+            ask(&client, &ours_url, text, when),
+            ask(&client, &peer_url, text, when)
         );
-        if matches!(&theirs, Answer::Error(why) if why.contains("unknown function")) {
-            peer_cannot += 1;
-        } else if let Some(what) = difference(&ours, &theirs) {
-            different.push(format!("{text}\n  {when:?}\n{what}"));
-        } else {
-            same += 1;
-            empty += usize::from(matches!(&theirs, Answer::Values(v) if v.is_empty()));
+        match (&ours, &theirs) {
+            // The rest names labels, of which there are several to name.
+            (Answer::Error(a), Answer::Error(b)) if a.split('{').next() == b.split('{').next() => {
+                fail.push(format!(
+                    "{text}\n  {when:?}\n    ours   {a}\n    theirs {b}"
+                ));
+            }
+            _ => match difference(&ours, &theirs) {
+                Some(what) => different.push(format!("{text}\n  {when:?}\n{what}")),
+                None => {
+                    same += 1;
+                    empty += usize::from(matches!(&theirs, Answer::Values(v) if v.is_empty()));
+                }
+            },
         }
     }
     println!(
-        "{} series, {count} samples; {} expressions, asked at a time and at nine steps: {same} answers the same ({empty} of them empty), {peer_cannot} unknown to the peer, {} different",
+        "{} series, {count} samples; {} expressions, asked at a time and at nine steps: {same} answers the same ({empty} of them empty), \
+         {} fail in both, {} different",
         wanted.len(),
         asked.len(),
+        fail.len(),
         different.len()
     );
+    let some = |all: &[String]| all.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
     assert!(
         different.is_empty(),
-        "{} answers to {} expressions differ (OPS_SEED={seed}):\n{}",
+        "{} answers to {} expressions differ ({again}):\n{}",
         different.len(),
         asked.len(),
-        different
-            .iter()
-            .take(20)
-            .cloned()
-            .collect::<Vec<_>>()
-            .join("\n")
+        some(&different)
+    );
+    // An error beside an error compares nothing, and so there may not be many.
+    assert!(
+        fail.len() <= FAIL_MAX,
+        "{} fail in both ({again}):\n{}",
+        fail.len(),
+        some(&fail)
     );
     assert!(empty < asked.len(), "most answers say nothing");
 }

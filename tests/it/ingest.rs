@@ -9,18 +9,8 @@ mod tls;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use ops::journal::samples::{Keys, decode};
-use ops::model::labels::SeriesKey;
-use ops::shell::store::Pos;
-use ops::shell::store::replay::replay;
-
 use crate::lab::Lab;
 
-#[allow(
-    dead_code,
-    missing_docs,
-    reason = "shared with the tests inside, which use more of it"
-)]
 #[path = "../../src/ingest/remote_write/sent.rs"]
 pub(crate) mod sent;
 
@@ -60,28 +50,5 @@ impl Lab {
         let board = self.board(metric).await;
         let (_, points) = board.iter().find(|(labels, _)| labels.contains(part))?;
         points.last()?.1
-    }
-
-    /// Everything in the sample log: by key, times and values in the order written.
-    fn logged(&self) -> BTreeMap<String, Vec<(i64, f64)>> {
-        let mut keys: Keys<SeriesKey> = Keys::default();
-        let mut found: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
-        replay(&self.dir.join("data/samples"), Pos::new(1), &mut |record| {
-            let key = SeriesKey::from_canonical;
-            let batch = decode(record.payload, record.segment_no, &mut keys, key).unwrap();
-            for (key, ts, value) in batch.samples {
-                found.entry(key.to_string()).or_default().push((ts, value));
-            }
-        })
-        .unwrap();
-        found
-    }
-
-    /// What `/metrics` says of a counter or gauge of ours, with its labels.
-    async fn counted(&self, line: &str) -> Option<f64> {
-        let answer = self.client.get(self.url("/metrics")).send().await;
-        let text = answer.unwrap().text().await.unwrap();
-        let found = text.lines().find_map(|l| l.strip_prefix(line))?;
-        found.trim().parse().ok()
     }
 }

@@ -1,5 +1,7 @@
 //! The real program in a folder of its own, webhooks that listen, and waiting without luck.
 
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,6 +9,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use ops::journal::samples::{Keys, decode};
+use ops::model::labels::SeriesKey;
+use ops::shell::drive::{KIND_OWN_SAMPLES, KIND_SAMPLES};
+use ops::shell::store::Pos;
+use ops::shell::store::replay::replay;
 use serde_json::Value;
 
 /// Far more than anything here needs, also on a busy machine.
@@ -175,6 +182,44 @@ impl Lab {
         (text("status"), text("detail"))
     }
 
+    /// What `/metrics` says of a counter or gauge of ours, with its labels.
+    pub async fn counted(&self, line: &str) -> Option<f64> {
+        let answer = self.client.get(self.url("/metrics")).send().await;
+        let text = answer.ok()?.text().await.ok()?;
+        let mut values = text.lines().filter_map(|l| l.strip_prefix(line));
+        values.find_map(|rest| rest.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// Everything in the sample log, which must not be damaged: by key, times and values in the order written.
+    pub fn logged(&self) -> BTreeMap<String, Vec<(i64, f64)>> {
+        let mut keys: Keys<SeriesKey> = Keys::default();
+        let mut found: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
+        let folder = self.dir.join("data/samples");
+        let report = replay(&folder, Pos::new(1), &mut |record| {
+            assert!([KIND_SAMPLES, KIND_OWN_SAMPLES].contains(&record.kind));
+            let key = SeriesKey::from_canonical;
+            let batch = decode(record.payload, record.segment_no, &mut keys, key).unwrap();
+            for (key, ts, value) in batch.samples {
+                found.entry(key.to_string()).or_default().push((ts, value));
+            }
+        });
+        assert!(report.unwrap().damaged.is_empty());
+        found
+    }
+
+    /// Values of the metric `load` in the sample log, whole numbers, with how often each is there.
+    pub fn loads(&self) -> BTreeMap<u64, usize> {
+        let mut found = BTreeMap::new();
+        for (key, samples) in self.logged() {
+            if key == "load" || key.starts_with("load{") {
+                samples
+                    .iter()
+                    .for_each(|(_, value)| *found.entry(*value as u64).or_default() += 1);
+            }
+        }
+        found
+    }
+
     /// What the program logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("stderr")).unwrap_or_default()
@@ -207,6 +252,30 @@ pub fn ops(dir: &Path) -> Command {
     }
     command.current_dir(dir);
     command
+}
+
+/// Says that something was not tested: past libtest, which keeps what a passing test prints to itself.
+pub fn skipped(what: &str) {
+    let line = format!("\n*** SKIPPED, NOT TESTED: {what} ***\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// The same of a tool that `tests/setup.sh` installs: in CI, nothing may go untested for the lack of one.
+pub fn lacks(tool: &str) {
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "{tool} is missing: run tests/setup.sh"
+    );
+    skipped(&format!("{tool} is missing; tests/setup.sh installs it"));
+}
+
+/// Whether a program can be run; [`lacks`] it if not.
+pub fn has(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").output().is_ok();
+    if !found {
+        lacks(program);
+    }
+    found
 }
 
 /// Serves a router on a port of its own; its URL.

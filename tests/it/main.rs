@@ -12,6 +12,7 @@ mod faults;
 mod house;
 mod ingest;
 mod lab;
+mod peer;
 mod promql;
 mod promqltest;
 mod query;

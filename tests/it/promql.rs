@@ -3,7 +3,6 @@
 //! The expressions are not part of the project; where they are absent, the tests say so and pass.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -11,32 +10,7 @@ use proptest::test_runner::TestRunner;
 use ops::config::yaml::{self, Kind, Node};
 use ops::engine::promql::{Dialect, parse};
 
-/// The folder of real data, if it is there.
-fn corpus(folder: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../shared/corpus")
-        .join(folder);
-    if path.is_dir() {
-        return Some(path);
-    }
-    eprintln!("SKIPPED: there is no {}", path.display());
-    None
-}
-
-fn files(dir: &Path, found: &mut Vec<PathBuf>) {
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            files(&path, found);
-        } else {
-            found.push(path);
-        }
-    }
-}
+use crate::corpus;
 
 /// Every `expr:` and `query:` of a YAML text.
 fn expressions(text: &str) -> Vec<String> {
@@ -117,19 +91,13 @@ fn plainer(printed: &str) -> String {
     printed.replace("+Inf", "Inf").replace("(inf)", "(Inf)")
 }
 
-/// Expressions of rule files, each file's after the other. A file that is larger than a rule file may be is left out.
+/// Expressions of rule files, each file's after the other.
 pub(crate) fn rules(folder: &str) -> Option<Vec<String>> {
-    let mut found = Vec::new();
-    files(&corpus(folder)?, &mut found);
-    let texts = found.iter().filter(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "yml" || extension == "yaml")
-    });
-    Some(
-        texts
-            .flat_map(|path| expressions(&std::fs::read_to_string(path).unwrap()))
-            .collect(),
-    )
+    let files = corpus::files(&corpus::folder(folder)?, &["yml", "yaml"]);
+    let texts = files
+        .iter()
+        .map(|path| std::fs::read_to_string(path).unwrap());
+    Some(texts.flat_map(|text| expressions(&text)).collect())
 }
 
 #[test]
@@ -187,14 +155,10 @@ fn beyond_the_other(text: &str) -> bool {
 
 #[test]
 fn every_conformance_script_is_read() {
-    let Some(folder) = corpus("promqltest") else {
+    let Some(folder) = corpus::folder("promqltest") else {
         return;
     };
-    let mut found = Vec::new();
-    files(&folder, &mut found);
-    let scripts = found
-        .iter()
-        .filter(|path| path.extension().is_some_and(|e| e == "test"));
+    let scripts = corpus::files(&folder, &["test"]).into_iter();
     let all = scripts.flat_map(|path| evals(&std::fs::read_to_string(path).unwrap()));
     let seen = Agreement::of(all);
     assert_eq!(seen.only_it_reads, [""; 0]);
@@ -282,7 +246,7 @@ fn every_compliance_query_is_read() {
 
 #[test]
 fn bad_rules_are_refused_in_the_words_of_prometheus() {
-    let Some(folder) = corpus("rules-format") else {
+    let Some(folder) = corpus::folder("rules-format") else {
         return;
     };
     let verdicts = std::fs::read_to_string(folder.join("EXPECTED.tsv")).unwrap();

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, has};
 
 fn promtool(args: &[&str]) -> String {
     let out = Command::new("promtool").args(args).output().unwrap();
@@ -17,12 +17,7 @@ fn promtool(args: &[&str]) -> String {
 
 #[tokio::test]
 async fn promtool_asks_and_understands() {
-    if Command::new("promtool").arg("--version").output().is_err() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "promtool is not installed"
-        );
-        eprintln!("SKIPPED: promtool is not installed; run tests/setup.sh");
+    if !has("promtool") {
         return;
     }
     let mut lab = Lab::new("query");

@@ -316,7 +316,7 @@ async fn an_address_beyond_ascii_is_delivered_and_a_wrong_one_refused() {
 
 #[tokio::test]
 async fn a_mail_server_that_is_not_there_is_a_retry() {
-    let port = hooks::unused_port();
+    let port = crate::lab::free_port();
     let verdict = carrier(settings(port))
         .carry_mail(&mail(PageKind::Opened), PATIENT)
         .await;

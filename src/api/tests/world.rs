@@ -1,10 +1,9 @@
 //! A real server over a real engine in a temporary folder.
 
-#![allow(missing_docs, reason = "the fields are named after what they hold")]
-
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, RwLock};
+use std::time::Instant;
 
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
@@ -121,9 +120,12 @@ impl World {
         let values = copy.values.iter().map(|v| v.to_bits());
         copy.times.iter().copied().zip(values).collect()
     }
+    /// Waits for two ticks more, ten of which are in a second.
     pub async fn ticked(&self) {
-        let before = self.handle.status.ticks_total.load(Ordering::Relaxed);
-        while self.handle.status.ticks_total.load(Ordering::Relaxed) < before + 2 {
+        let (ticks, begun) = (&self.handle.status.ticks_total, Instant::now());
+        let before = ticks.load(Ordering::Relaxed);
+        while ticks.load(Ordering::Relaxed) < before + 2 {
+            assert!(begun.elapsed().as_secs() < 60, "the engine stands still");
             tokio::time::sleep(Duration::from_ms(20).std()).await;
         }
     }

@@ -250,7 +250,10 @@ fn the_corpus_is_judged_as_prometheus_judges_it() {
         ("prometheus-text", Format::Text, 1, 2),
     ] {
         let Ok(table) = std::fs::read(root.join(folder).join("EXPECTED.tsv")) else {
-            eprintln!("SKIPPED: no corpus at {}", root.join(folder).display());
+            // Past libtest, which keeps what a passing test prints to itself.
+            let place = root.join(folder).display().to_string();
+            let line = format!("\n*** SKIPPED, NOT TESTED: {place} is not there ***\n");
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
             continue;
         };
         for line in String::from_utf8(table).unwrap().lines().skip(1) {

@@ -158,9 +158,13 @@ impl<T> Drop for Receiver<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
+    /// Who was woken is back long before: at the end of its wait it would take the message without a bell.
+    const SOON: Duration = Duration::from_secs(20);
 
     #[test]
     fn messages_come_in_order_and_those_that_may_wait_come_with_the_next() {
@@ -170,7 +174,9 @@ mod tests {
         sender.send_waiting(2, 10).unwrap();
         sender.send(3).unwrap();
         sender.send_waiting(4, 10).unwrap();
+        let begun = Instant::now();
         assert_eq!(receiver.recv_timeout(LONG), Ok(2));
+        assert!(begun.elapsed() < SOON, "nobody rang");
         assert_eq!(receiver.try_recv(), Some(3));
         assert_eq!(receiver.try_recv(), Some(4));
         assert_eq!(receiver.try_recv(), None);
@@ -184,12 +190,14 @@ mod tests {
     fn a_sleeper_is_woken_by_what_may_not_wait_and_by_too_much_of_what_may() {
         for weight in [None, Some(WAITING_WEIGHT_MAX)] {
             let (sender, mut receiver) = queue();
+            let begun = Instant::now();
             let sleeper = std::thread::spawn(move || receiver.recv_timeout(LONG));
             match weight {
                 None => sender.send(1).unwrap(),
                 Some(weight) => sender.send_waiting(1, weight).unwrap(),
             }
             assert_eq!(sleeper.join().unwrap(), Ok(1));
+            assert!(begun.elapsed() < SOON, "{weight:?}: nobody rang");
         }
     }
 
@@ -199,6 +207,7 @@ mod tests {
         let other = sender.clone();
         sender.send_waiting(1, 1).unwrap();
         drop(sender);
+        let begun = Instant::now();
         let sleeper = std::thread::spawn(move || {
             let first = receiver.recv_timeout(Duration::ZERO);
             (first, receiver.recv_timeout(LONG))
@@ -208,6 +217,7 @@ mod tests {
             sleeper.join().unwrap(),
             (Ok(1), Err(RecvTimeoutError::Disconnected))
         );
+        assert!(begun.elapsed() < SOON, "nobody rang");
         let (sender, receiver) = queue();
         drop(receiver);
         assert_eq!(sender.send(1), Err(Gone));

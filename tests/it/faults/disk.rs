@@ -6,8 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::crash::logged;
-use crate::lab::{Hooks, Lab, until};
+use crate::lab::{Hooks, Lab, lacks, until};
 
 /// A file system in memory, unmounted in the end.
 struct Small(PathBuf);
@@ -21,7 +20,7 @@ impl Small {
         if done.is_ok_and(|d| d.status.success()) {
             return Some(Small(at.to_owned()));
         }
-        eprintln!("\n*** SKIPPED, NOT TESTED: a full disk; mounting a tmpfs needs root ***\n");
+        lacks("the right to mount a small disk");
         None
     }
 
@@ -123,7 +122,7 @@ async fn a_full_disk_refuses_samples_loses_nothing_and_goes_on_by_itself() {
     assert_eq!(push(&lab).await.0, 204);
 
     lab.kill();
-    let found = logged(&lab.dir);
+    let found = lab.loads();
     let kept: BTreeSet<u64> = found.keys().copied().collect();
     assert!(taken.is_subset(&kept), "acknowledged and lost");
     lab.serve().await;

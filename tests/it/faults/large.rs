@@ -4,7 +4,6 @@ use std::io::Write;
 
 use flate2::{Compression, write::GzEncoder};
 
-use crate::crash::logged;
 use crate::lab::{Lab, until};
 
 const ITEMS: usize = 1_200;
@@ -46,7 +45,7 @@ async fn a_body_longer_than_a_record_is_taken_whole_and_once() {
     })
     .await;
     lab.kill();
-    let logged = logged(&lab.dir);
+    let logged = lab.loads();
     assert_eq!(logged.len(), ITEMS);
     assert!(logged.values().all(|times| *times == 1), "each once");
 }

@@ -1,86 +1,27 @@
 //! The real Prometheus as the sender.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::BTreeSet;
+use std::process::Command;
 
 use super::serving;
-use crate::lab::{Hooks, Lab, free_port, until};
+use crate::lab::{Hooks, Lab, until};
+use crate::peer::Peer;
 
-/// Debian's Prometheus, sending what it scrapes of itself; ended with this value.
-struct Prometheus {
-    child: Child,
-    dir: PathBuf,
-    port: u16,
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
-impl Prometheus {
-    /// `None`, said loudly, where it is not installed.
-    fn start(to: &str) -> Option<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir =
-            std::env::temp_dir().join(format!("ops-prometheus-{}-{number}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&dir);
-        std::fs::create_dir_all(&dir).unwrap();
-        let port = free_port();
-        let config = format!(
+/// Prometheus, sending what it scrapes of itself.
+async fn sender(to: &str) -> Option<Peer> {
+    let settings = |port: u16| {
+        format!(
             "global: {{scrape_interval: 500ms}}\nscrape_configs:\n- job_name: self\n  static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n\
              remote_write:\n- url: {to}\n  queue_config: {{batch_send_deadline: 200ms, min_backoff: 50ms, max_backoff: 200ms}}\n"
-        );
-        std::fs::write(dir.join("prometheus.yml"), config).unwrap();
-        let log = std::fs::File::create(dir.join("log")).unwrap();
-        let child = Command::new("prometheus")
-            .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .current_dir(&dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn();
-        match child {
-            Ok(child) => Some(Self { child, dir, port }),
-            Err(error) => {
-                assert!(std::env::var_os("CI").is_none(), "prometheus: {error}");
-                eprintln!(
-                    "\n*** SKIPPED, NOT TESTED: prometheus does not start: {error}; run tests/setup.sh ***\n"
-                );
-                None
-            }
-        }
-    }
-
-    /// Fails with its log if it has ended: a mistake in its settings would look like samples that do not come.
-    fn must_run(&mut self) {
-        if let Some(status) = self.child.try_wait().unwrap() {
-            let log = std::fs::read_to_string(self.dir.join("log")).unwrap();
-            panic!("prometheus: {status}\n{log}");
-        }
-    }
-
-    /// What its counters of remote write with this name come to.
-    async fn counted(&self, name: &str) -> f64 {
-        let answer = reqwest::get(format!("http://127.0.0.1:{}/metrics", self.port)).await;
-        let text = answer.unwrap().text().await.unwrap();
-        let lines: Vec<&str> = text.lines().filter(|l| l.starts_with(name)).collect();
-        assert!(!lines.is_empty(), "{name} in {text}");
-        let values = lines.iter().map(|l| l.rsplit(' ').next().unwrap());
-        values.map(|v| v.parse::<f64>().unwrap()).sum()
-    }
+        )
+    };
+    Peer::start(settings, &[]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_sends_through_an_outage_without_loss() {
     let mut lab = serving("").await;
-    let Some(mut prometheus) = Prometheus::start(&lab.url("/api/v1/write")) else {
+    let Some(mut prometheus) = sender(&lab.url("/api/v1/write")).await else {
         return;
     };
     let held = async |lab: &Lab| {
@@ -103,22 +44,23 @@ async fn prometheus_sends_through_an_outage_without_loss() {
     until("it has caught up", async || held(&lab).await > before + 8).await;
     let failed = "prometheus_remote_storage_samples_failed_total";
     assert_eq!(prometheus.counted(failed).await, 0.0);
+    let own = prometheus.times_of_up().await;
+    assert!(own.len() > 10, "{own:?}");
+    let newest = *own.last().unwrap();
+    until("what it has is here", async || {
+        let up = lab.board("up").await.into_values().next();
+        up.unwrap_or_default().iter().any(|(at, _)| *at >= newest)
+    })
+    .await;
     drop(prometheus);
     lab.kill();
     let logged = lab.logged();
     let mut of_up = logged.iter().filter(|(key, _)| key.starts_with("up{"));
     let (_, up) = of_up.next().unwrap();
-    let mut times: Vec<i64> = up.iter().map(|(t, _)| *t).collect();
-    let count = times.len();
-    times.sort_unstable();
-    times.dedup();
-    assert_eq!(times.len(), count, "no sample is there twice");
-    let gaps: Vec<i64> = times
-        .windows(2)
-        .map(|w| w[1] - w[0])
-        .filter(|g| *g > 1_200)
-        .collect();
-    assert!(gaps.is_empty(), "{gaps:?} ms without a sample");
+    let times: BTreeSet<i64> = up.iter().map(|(t, _)| *t).collect();
+    assert_eq!(times.len(), up.len(), "no sample is there twice");
+    let lost: Vec<&i64> = own.difference(&times).collect();
+    assert!(lost.is_empty(), "{lost:?} of {own:?}");
 }
 
 /// As a Prometheus would load it: nothing in it is ours.
@@ -141,7 +83,7 @@ async fn prometheus_sends_and_its_rule_file_pages_from_here() {
     lab.write("ops.yaml", &hooks.settings(&["hook"]));
     let rules = lab.write("alerts/self.yml", RULES);
     lab.serve().await;
-    let Some(mut prometheus) = Prometheus::start(&lab.url("/api/v1/write")) else {
+    let Some(mut prometheus) = sender(&lab.url("/api/v1/write")).await else {
         return;
     };
     let mut promtool = Command::new("promtool");

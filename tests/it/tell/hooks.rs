@@ -18,6 +18,8 @@ use ops::shell::carry::Carrier;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::lab::free_port;
+
 use super::{PATIENT, SOON, page, why};
 
 type Seen = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
@@ -31,11 +33,6 @@ pub(crate) fn request(url: &str) -> HttpRequest {
         external_url: "http://localhost:9900".into(),
     };
     webhook::render(&page(PageKind::Opened), &terms)
-}
-
-pub(crate) fn unused_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
-    listener.local_addr().expect("bound").port()
 }
 
 async fn answer(
@@ -149,7 +146,7 @@ async fn no_answer_is_unknown_and_no_connection_a_retry() {
     let cut = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nthanks";
     assert_eq!(carry(&rude(Some(cut)).await, PATIENT).await, Verdict::Done);
     for url in [
-        format!("http://127.0.0.1:{}/", unused_port()),
+        format!("http://127.0.0.1:{}/", free_port()),
         "http://hook.invalid/".to_owned(),
     ] {
         let verdict = carry(&url, PATIENT).await;
@@ -159,7 +156,7 @@ async fn no_answer_is_unknown_and_no_connection_a_retry() {
 
 #[tokio::test]
 async fn a_verdict_shows_no_secret_of_the_url() {
-    let url = format!("http://user:hunter2@127.0.0.1:{}/T0KEN", unused_port());
+    let url = format!("http://user:hunter2@127.0.0.1:{}/T0KEN", free_port());
     for url in [url.as_str(), "http://user:hunter2@ T0KEN"] {
         let verdict = carry(url, PATIENT).await;
         for secret in ["hunter2", "T0KEN", "let-me-in"] {

@@ -286,7 +286,11 @@ impl Disk {
             .status();
         let mounted = done.is_ok_and(|s| s.success());
         if !mounted {
-            eprintln!("SKIPPED: a full disk was not tested, for mounting a small one needs root");
+            let what = "a full disk: mounting a small one needs root";
+            assert!(std::env::var_os("CI").is_none(), "{what}");
+            // Past libtest, which keeps what a passing test prints to itself.
+            let line = format!("\n*** SKIPPED, NOT TESTED: {what} ***\n");
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
         }
         mounted.then_some(Disk(scratch))
     }
