@@ -495,7 +495,7 @@ mod tests {
                     expected.push((sizes.len() - 1, id));
                 }
             }
-            let parts = parts(&group.samples, &group.ids, |s| sizes[s.series as usize]);
+            let parts = parts(KIND_SAMPLES, &group.samples, &group.ids, |s| sizes[s.series as usize]);
             let mut next = 0;
             for part in &parts {
                 let own = next..next + part.samples.len();
