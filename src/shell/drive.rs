@@ -12,6 +12,7 @@ pub mod follow;
 pub mod health;
 pub mod imager;
 pub mod queue;
+pub mod reply;
 pub mod sampler;
 pub mod start;
 
@@ -37,6 +38,7 @@ use crate::shell::drive::follow::Follow;
 use crate::shell::drive::health::{Places, Slots, Written};
 use crate::shell::drive::imager::Imager;
 use crate::shell::drive::queue::{Receiver, Sender};
+use crate::shell::drive::reply::reply;
 use crate::shell::drive::sampler::Submit;
 use crate::shell::scrape::seen::Targets;
 use crate::shell::store::log::Keep;
@@ -222,7 +224,7 @@ impl Handle {
         }
         let weight = [batch.items.len(), batch.bytes()];
         let before = self.status.wait(weight);
-        let (reply, answer) = oneshot::channel();
+        let (reply, waiter) = reply();
         let submit = Submit {
             batch,
             reply: Some(reply),
@@ -235,9 +237,8 @@ impl Handle {
             self.status.wait_no_more(weight);
             return Err(PushFailure::Busy);
         }
-        answer
-            .await
-            .unwrap_or_else(|_| Err(PushFailure::Unavailable("ops is stopping".to_owned())))
+        let stopping = || Err(PushFailure::Unavailable("ops is stopping".to_owned()));
+        waiter.outcome().await.unwrap_or_else(stopping)
     }
 
     /// Takes down what a sender says of its metrics.

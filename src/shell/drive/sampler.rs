@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
-use tokio::sync::oneshot;
-
 use crate::engine::intake::{Admitted, Batch, Intake};
 use crate::engine::limits::RECORD_BYTES_MAX;
 use crate::engine::series::Sample as Filed;
@@ -15,6 +13,7 @@ use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::Clock;
 use crate::shell::drive::health::Written;
 use crate::shell::drive::queue::Sender;
+use crate::shell::drive::reply::{Outcome, Reply, tell_all};
 use crate::shell::drive::{KIND_OWN_SAMPLES, KIND_SAMPLES, Message, PushFailure, Pushed, Status};
 use crate::shell::store::log::Keep;
 use crate::shell::store::{Log, Pos, StoreError};
@@ -43,7 +42,7 @@ pub struct Submit {
     /// The batch.
     pub batch: Batch,
     /// The acknowledgement; `None`: the engine made these samples and has filed them.
-    pub reply: Option<oneshot::Sender<Result<Pushed, PushFailure>>>,
+    pub reply: Option<Reply>,
 }
 
 /// The sample log's thread.
@@ -70,7 +69,8 @@ pub struct Sampler {
     pub sync_every: Option<Duration>,
 }
 
-type Waiting = (oneshot::Sender<Result<Pushed, PushFailure>>, Pushed);
+/// Who waits, and what it is told if all goes well.
+type Waiting = (Reply, Outcome);
 
 impl Sampler {
     /// Runs until every sender is gone.
@@ -100,6 +100,9 @@ impl Sampler {
                     Err(_) => return,
                 },
             };
+            // Where both cores are busy, those who are about to send get to it first: groups become larger, and a sync
+            // costs more than what waits. Where a core is free, this returns at once.
+            std::thread::yield_now();
             let now = self.clock.now();
             let mut group = Admitted {
                 new: std::mem::take(&mut new),
@@ -125,9 +128,8 @@ impl Sampler {
                     self.encoder.reset();
                     new = group.new;
                     own = self.carry(group.own);
-                    for (reply, _) in waiting {
-                        let _ = reply.send(Err(PushFailure::Unavailable(why.clone())));
-                    }
+                    let no = |(reply, _)| (reply, Err(PushFailure::Unavailable(why.clone())));
+                    tell_all(waiting.into_iter().map(no).collect());
                 }
             }
             if now.since(retained_at) >= Duration::from_mins(1) {
@@ -175,7 +177,7 @@ impl Sampler {
             Some(reply) => {
                 let weight = [submit.batch.items.len(), submit.batch.bytes()];
                 self.status.wait_no_more(weight);
-                waiting.push((reply, Pushed { accepted, refused }));
+                waiting.push((reply, Ok(Pushed { accepted, refused })));
             }
             None => group.own.extend(group.samples.drain(from..)),
         }
@@ -256,9 +258,7 @@ impl Sampler {
         let _ = self
             .engine
             .send_waiting(Message::Samples(group, pos), count);
-        for (reply, pushed) in waiting {
-            let _ = reply.send(Ok(pushed));
-        }
+        tell_all(waiting);
     }
 }
 

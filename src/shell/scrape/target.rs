@@ -216,7 +216,7 @@ mod tests {
             let answers = [Err(PushFailure::Busy), Ok(Pushed::default())];
             answers.map(|answer| {
                 let submit = sampler.recv().unwrap();
-                let _ = submit.reply.unwrap().send(answer);
+                submit.reply.unwrap().tell(answer, Vec::new());
                 let items = submit.batch.items;
                 let ts = items[0].ts.unwrap().shifted(-clock.ahead_ms());
                 assert!(items.iter().all(|i| is_stale(i.value)));
