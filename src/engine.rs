@@ -335,7 +335,21 @@ impl Engine {
                     .file_one(*number, admitted.at, sample.ts, sample.value);
             }
         }
+        for native in admitted.natives {
+            if let Some(number) = self.numbers.get(native.series as usize) {
+                self.series
+                    .file_native(*number, admitted.at, native.ts, native.histogram);
+            }
+        }
         // They are filed already when they were stored, and in an image they may be although the log knows of them later.
+        for native in admitted.own_natives {
+            if let Some(number) = self.numbers.get(native.series as usize)
+                && !self.series.has(*number, native.ts)
+            {
+                self.series
+                    .file_native(*number, admitted.at, native.ts, native.histogram);
+            }
+        }
         for sample in &admitted.own {
             if let Some(number) = self.numbers.get(sample.series as usize)
                 && !self.series.has(*number, sample.ts)

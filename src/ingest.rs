@@ -51,5 +51,8 @@ pub const LABELS_COUNT_MAX: usize = 32;
 pub const ID_BYTES_MAX: usize = 256;
 /// Samples of one request or answer in Prometheus's formats; each takes about 100 bytes while it is taken.
 pub const SAMPLES_COUNT_MAX: usize = 1_000_000;
+/// Buckets and bounds of native histograms in one request; each takes 16 bytes. A histogram without any
+/// counts as 16.
+pub const BUCKETS_COUNT_MAX: usize = 4_000_000;
 /// Items of one request.
 pub const ITEMS_COUNT_MAX: usize = 100_000;

@@ -21,6 +21,7 @@
 //! Reading never trusts a length before its checksum, and no bytes can make it panic.
 
 pub mod frame;
+mod histogram;
 pub mod samples;
 pub mod segment;
 pub mod snapshot;

@@ -44,6 +44,8 @@ async fn take(site: &Site, headers: &HeaderMap, body: Body) -> Result<Response, 
 pub struct Stored {
     /// Durable, or known already.
     pub accepted: usize,
+    /// How many of them are native histograms.
+    pub natives: usize,
     /// All that were refused, by the decoder or at the door.
     pub refused: Vec<Refused>,
 }
@@ -57,16 +59,20 @@ pub async fn store(
     batch: Batch,
     mut refused: Vec<Refused>,
 ) -> Result<Stored, PushFailure> {
-    let (malformed, mut accepted) = (refused.len() as u64, 0);
+    let (malformed, mut accepted, mut natives) = (refused.len() as u64, 0, 0);
     if !batch.items.is_empty() {
         let pushed = site.handle.push(batch).await?;
-        accepted = pushed.accepted;
+        (accepted, natives) = (pushed.accepted, pushed.natives);
         refused.extend(pushed.refused.iter().map(|(i, why)| at_the_door(*i, *why)));
     }
     // Counted only now: what is sent again because nothing was taken counts once.
     let counted = &site.handle.status.malformed_total;
     counted.fetch_add(malformed, Ordering::Relaxed);
-    Ok(Stored { accepted, refused })
+    Ok(Stored {
+        accepted,
+        natives,
+        refused,
+    })
 }
 
 impl Stored {

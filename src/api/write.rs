@@ -41,16 +41,16 @@ async fn take(site: &Site, headers: &HeaderMap, body: Body) -> Result<Response, 
     site.handle.describe(decoded.metadata);
     let stored = store(site, decoded.batch, decoded.refused).await;
     let stored = stored.map_err(|e| Box::new(not_pushed(&e, headers)))?;
-    let accepted = stored.accepted;
-    Ok(counted(stored, accepted))
+    Ok(counted(stored))
 }
 
 /// The answer, with how much was written: Prometheus 3 takes a 2xx without these for a failure where it sends 2.0.
-fn counted(stored: push::Stored, accepted: usize) -> Response {
+fn counted(stored: push::Stored) -> Response {
+    let (natives, numbers) = (stored.natives, stored.accepted - stored.natives);
     let mut response = stored.answer();
     for (name, count) in [
-        ("x-prometheus-remote-write-samples-written", accepted),
-        ("x-prometheus-remote-write-histograms-written", 0),
+        ("x-prometheus-remote-write-samples-written", numbers),
+        ("x-prometheus-remote-write-histograms-written", natives),
         ("x-prometheus-remote-write-exemplars-written", 0),
     ] {
         let name = HeaderName::from_static(name);

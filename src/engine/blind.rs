@@ -141,7 +141,9 @@ impl Engine {
             .judges
             .iter()
             .filter_map(|j| self.series.get(j.series));
-        (!judged.any(|s| is_heard(s, since))).then(|| test.selector.to_string())
+        // Rules over windows look at numbers only.
+        let has_numbers = |s: &Series| s.last().is_some_and(|(at, _)| at > since);
+        (!judged.any(has_numbers)).then(|| test.selector.to_string())
     }
 
     fn group_misses(&self, rule: &GroupRule) -> Option<String> {
@@ -173,7 +175,7 @@ impl Engine {
 }
 
 fn is_heard(series: &Series, since: Timestamp) -> bool {
-    series.last().is_some_and(|(at, _)| at > since)
+    series.newest_time().is_some_and(|at| at > since)
 }
 
 /// The selector for whose lack the expression cannot give anything. Depth is bounded by the parser.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::Engine;
 use crate::engine::event::{AlertKey, Event};
 use crate::engine::limits::ALERTS_EVERY;
-use crate::engine::promql::source::STALE_BITS;
+use crate::engine::promql::source::{STALE_BITS, Value};
 use crate::engine::state::Alert;
 use crate::model::labels::SeriesKey;
 use crate::model::time::Timestamp;
@@ -59,12 +59,17 @@ impl Engine {
             };
             let stays = |gone: &SeriesKey| next.as_ref().is_some_and(|(s, _)| s.contains(gone));
             for gone in last.iter().flatten().filter(|s| !stays(s)) {
-                self.keep(&mut book, gone, self.now, f64::from_bits(STALE_BITS));
+                self.keep(
+                    &mut book,
+                    gone,
+                    self.now,
+                    Value::Float(f64::from_bits(STALE_BITS)),
+                );
             }
             if let Some(([alerts, for_state], since)) = &next {
-                self.keep(&mut book, alerts, self.now, 1.0);
+                self.keep(&mut book, alerts, self.now, Value::Float(1.0));
                 let seconds = since.ms().div_euclid(1_000) as f64;
-                self.keep(&mut book, for_state, self.now, seconds);
+                self.keep(&mut book, for_state, self.now, Value::Float(seconds));
             }
         }
         self.book = book;

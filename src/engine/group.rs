@@ -29,10 +29,11 @@ use crate::engine::promql::ValueRef;
 use crate::engine::promql::ast::Expr;
 use crate::engine::promql::known::unfiltered;
 use crate::engine::promql::reads::reads;
-use crate::engine::promql::source::{STALE_BITS, Source};
+use crate::engine::promql::source::{STALE_BITS, Source, Value};
 use crate::engine::rule::{Book, Judged};
 use crate::engine::state::Alert;
 use crate::engine::template;
+use crate::model::histogram::Histogram;
 use crate::model::labels::{Labels, SeriesKey};
 use crate::model::time::{Duration, Timestamp};
 
@@ -235,38 +236,44 @@ impl Engine {
         let RuleRun { main, recorded, .. } = run;
         // As long as the same elements come, their series are known, and no name is looked at.
         let (mut values, mut same) = (Vec::with_capacity(recorded.len()), true);
+        let mut natives: Vec<(usize, Arc<Histogram>)> = Vec::new();
         self.evaluate(main, &rule.expr.expr, at, |labels, value| {
-            match (recorded.get(values.len()), value) {
-                (Some((known, _)), ValueRef::Float(value)) if same => {
+            match recorded.get(values.len()) {
+                Some((known, _)) if same => {
                     same = Arc::ptr_eq(known, labels);
-                    values.push(value);
+                    values.push(match value {
+                        ValueRef::Float(value) => value,
+                        ValueRef::Histogram(histogram) => {
+                            natives.push((values.len(), histogram.clone()));
+                            0.0
+                        }
+                    });
                 }
                 _ => same = false,
             }
         })?;
         let within = group.limit == 0 || values.len() <= group.limit;
         if same && values.len() == recorded.len() && within {
-            for ((_, number), value) in recorded.iter().zip(values) {
+            let mut natives = natives.into_iter().peekable();
+            for (place, ((_, number), value)) in recorded.iter().zip(values).enumerate() {
+                let native = natives.next_if(|(of, _)| *of == place);
+                let value = native.map_or(Value::Float(value), |(_, h)| Value::Histogram(h));
                 if let Some(key) = self.series.get(*number).map(|s| s.key().clone()) {
                     self.file_own(*number, &key, at, value);
                 }
             }
             return Ok(());
         }
-        let (mut results, mut histograms, mut place) = (Recorded::default(), false, 0);
+        let (mut results, mut place) = (Recorded::default(), 0);
         if let Some(main) = main {
             main.each(&self.room, |labels, value| {
                 place += 1;
-                match value {
-                    ValueRef::Float(value) => {
-                        results.add(rule, labels, (place, labels.clone(), value));
-                    }
-                    ValueRef::Histogram(_) => histograms = true,
-                }
+                let value = match value {
+                    ValueRef::Float(value) => Value::Float(value),
+                    ValueRef::Histogram(histogram) => Value::Histogram(histogram.clone()),
+                };
+                results.add(rule, labels, (place, labels.clone(), value));
             });
-        }
-        if histograms {
-            return Err("native histograms cannot be recorded yet".to_owned());
         }
         let results = results.finish(group.limit)?;
         let mut gone: BTreeSet<u32> = recorded.drain(..).map(|(_, number)| number).collect();
@@ -278,7 +285,7 @@ impl Engine {
         }
         for number in gone {
             if let Some(key) = self.series.get(number).map(|s| s.key().clone()) {
-                self.keep(book, &key, at, f64::from_bits(STALE_BITS));
+                self.keep(book, &key, at, Value::Float(f64::from_bits(STALE_BITS)));
             }
         }
         elements.sort_unstable_by_key(|(place, ..)| *place);
@@ -292,7 +299,7 @@ impl Engine {
         book: &mut Book,
         key: &SeriesKey,
         at: Timestamp,
-        value: f64,
+        value: Value,
     ) -> u32 {
         let (number, new) = self.series.number(key);
         if new {
@@ -302,9 +309,18 @@ impl Engine {
         number
     }
 
-    fn file_own(&mut self, number: u32, key: &SeriesKey, at: Timestamp, value: f64) {
-        self.series.file_one(number, self.now, at, value);
-        self.own.push(key.bytes(), at, value);
+    fn file_own(&mut self, number: u32, key: &SeriesKey, at: Timestamp, value: Value) {
+        match value {
+            Value::Float(value) => {
+                self.series.file_one(number, self.now, at, value);
+                self.own.push(key.bytes(), at, value);
+            }
+            Value::Histogram(histogram) => {
+                self.series
+                    .file_native(number, self.now, at, histogram.clone());
+                self.own.push_native(key.bytes(), at, histogram);
+            }
+        }
     }
 
     fn judge(

@@ -23,6 +23,8 @@ use crate::engine::limits::{
     SERIES_COUNT_MAX,
 };
 use crate::engine::series::Sample;
+use crate::engine::series::native::NativeSample;
+use crate::model::histogram::Histogram;
 use crate::model::labels::SeriesKey;
 use crate::model::time::Timestamp;
 
@@ -41,12 +43,27 @@ pub struct Batch {
     pub id: Option<u128>,
     /// Spellings that the door is to learn: the place of an item of that series in `items`, ascending.
     pub spelt: Vec<(u32, Spelling)>,
+    /// Native histograms: the place of the item in `items`, ascending. The item's value is their [`mark`].
+    pub natives: Vec<(u32, Arc<Histogram>)>,
+}
+
+/// What stands for a histogram where the door compares values: a NaN of its digest.
+pub fn mark(histogram: &Histogram) -> f64 {
+    f64::from_bits(0xfff4_0000_0000_0000 | histogram.digest() >> 14)
 }
 
 impl Batch {
     /// Bytes that it takes.
     pub fn bytes(&self) -> usize {
-        self.keys.len() + size_of_val(&*self.items) + size_of_val(&*self.spelt)
+        let natives: usize = self.natives.iter().map(|(_, h)| 16 + h.bytes()).sum();
+        self.keys.len() + size_of_val(&*self.items) + size_of_val(&*self.spelt) + natives
+    }
+
+    /// Adds a histogram of a series, whose canonical key is given.
+    pub fn push_native(&mut self, key: &[u8], ts: Timestamp, histogram: Arc<Histogram>) {
+        let place = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
+        self.push(key, ts, mark(&histogram));
+        self.natives.push((place, histogram));
     }
 
     /// Adds a sample of a series, whose canonical key is given.
@@ -73,7 +90,7 @@ pub struct Item {
     pub whose: Whose,
     /// When it was measured, if the sender said so.
     pub ts: Option<Timestamp>,
-    /// The value.
+    /// The value; of a histogram, what stands for it.
     pub value: f64,
     /// Hash of the delivery id, if it has one.
     pub id: Option<u128>,
@@ -149,6 +166,29 @@ pub struct Admitted {
     pub ids: Vec<(usize, u128)>,
     /// Samples that the engine made itself and filed before they were stored.
     pub own: Vec<Sample>,
+    /// Histograms to file.
+    pub natives: Vec<NativeSample>,
+    /// Ids of deliveries without any number to file, each with the place of its last histogram among those to file.
+    pub native_ids: Vec<(usize, u128)>,
+    /// Histograms that the engine made itself and filed before they were stored.
+    pub own_natives: Vec<NativeSample>,
+}
+
+impl Admitted {
+    /// Whether there is nothing to store.
+    pub fn is_empty(&self) -> bool {
+        self.count() == 0 && self.own.is_empty() && self.own_natives.is_empty()
+    }
+    /// How many samples came in, of whichever kind.
+    pub fn count(&self) -> usize {
+        self.samples.len() + self.natives.len()
+    }
+    /// What came in, in numbers that take as much memory.
+    pub fn weight(&self) -> usize {
+        let natives = self.natives.iter();
+        let bytes: usize = natives.map(|n| n.histogram.bytes()).sum();
+        self.samples.len() + self.natives.len() + bytes / size_of::<Sample>()
+    }
 }
 
 /// The door's memory.
@@ -249,9 +289,12 @@ impl Intake {
         let (oldest, newest) = (now - late, now + FUTURE_MAX);
         // Samples of one series mostly come one after the other.
         let (mut last_key, mut last_number) = (0..0, 0);
+        let before = (into.samples.len(), into.natives.len());
+        let mut natives = batch.natives.iter().peekable();
         let (mut spelt, mut learnt) = (batch.spelt.iter().peekable(), Vec::new());
         for (place, item) in (0_u32..).zip(&batch.items) {
             let spelling = spelt.next_if(|(at, _)| *at == place);
+            let native = natives.next_if(|(at, _)| *at == place);
             let ts = item
                 .ts
                 .map_or(now, |ts| ts.shifted(ahead_ms.saturating_neg()));
@@ -292,13 +335,23 @@ impl Intake {
                 Ok((place, sample))
             });
             if let (Ok((Place::New, _)), Some(id)) = (&placed, item.id) {
-                into.ids.push((into.samples.len(), id));
+                match native {
+                    Some(_) => into.native_ids.push((into.natives.len(), id)),
+                    None => into.ids.push((into.samples.len(), id)),
+                }
             } else if let Some(id) = item.id {
                 // Nothing is stored of it: sent again, it is to be looked at again.
                 self.forget_id(id);
             }
             match placed {
-                Ok((Place::New, sample)) => into.samples.push(sample),
+                Ok((Place::New, sample)) => match native {
+                    Some((_, histogram)) => into.natives.push(NativeSample {
+                        series: sample.series,
+                        ts: sample.ts,
+                        histogram: histogram.clone(),
+                    }),
+                    None => into.samples.push(sample),
+                },
                 Ok((Place::Known, _)) => self.repeated_total += 1,
                 Err(why) => refused.push((item.index, why)),
             }
@@ -307,7 +360,13 @@ impl Intake {
         if let Some(id) = batch.id {
             if refused.is_empty() {
                 // The place of its last sample: a record that names it holds all of it, or comes after the rest of it.
-                into.ids.push((into.samples.len().saturating_sub(1), id));
+                // Histograms are written in front of numbers.
+                let only_natives = into.samples.len() == before.0 && into.natives.len() > before.1;
+                if only_natives {
+                    into.native_ids.push((into.natives.len() - 1, id));
+                } else {
+                    into.ids.push((into.samples.len().saturating_sub(1), id));
+                }
             } else {
                 // Sent again, it is to be told again what is wrong with it.
                 self.forget_id(id);
@@ -319,6 +378,15 @@ impl Intake {
     /// Remembers the newest sample of a series.
     pub fn note(&mut self, sample: &Sample) {
         let _ = self.place(sample, false);
+    }
+
+    /// The same of a histogram.
+    pub fn note_native(&mut self, native: &NativeSample) {
+        self.note(&Sample {
+            series: native.series,
+            ts: native.ts,
+            value: mark(&native.histogram),
+        });
     }
 
     /// Where a sample stands to the newest one of its series, which it becomes if it is newer.
@@ -340,11 +408,12 @@ impl Intake {
 
     /// Takes back what did not become durable, so that the sender's retry is not taken for a repetition.
     pub fn forget(&mut self, lost: &Admitted) {
-        for (_, id) in &lost.ids {
+        for (_, id) in lost.ids.iter().chain(&lost.native_ids) {
             self.forget_id(*id);
         }
-        for sample in &lost.samples {
-            if let Some(newest) = self.newest.get_mut(sample.series as usize) {
+        let natives = lost.natives.iter().map(|n| n.series);
+        for series in lost.samples.iter().map(|s| s.series).chain(natives) {
+            if let Some(newest) = self.newest.get_mut(series as usize) {
                 *newest = (i64::MIN, 0.0);
             }
         }

@@ -38,6 +38,13 @@ pub const HISTORY_SAMPLES_MAX: usize = 11_520;
 /// Bytes of packed samples of all series; beyond it, what only queries ask for reaches back less far, equally for all
 /// series. Some 500 million samples that change little.
 pub const HISTORY_BYTES_MAX: usize = 1 << 30;
+/// Bytes of native histograms of all series; beyond it, each new one takes the place of the oldest of its series. Below
+/// it they count with [`HISTORY_BYTES_MAX`] for how far history reaches back.
+pub const HISTOGRAM_BYTES_MAX: usize = 1 << 30;
+/// Native histograms that are kept beyond what rules need and history has room for: twice the lookback of a query.
+pub const HISTOGRAM_WINDOW: Duration = Duration::from_mins(10);
+/// Bytes of a series that holds native histograms; the oldest are shed and counted. They fit into one record of an image.
+pub const SERIES_BYTES_MAX: usize = 10 << 20;
 /// Series that one tick looks at to find those that have ended: a million are seen in a quarter of an hour.
 pub const ENDED_LOOK: usize = 1_000;
 /// Time between two samples of `ALERTS` where nothing changes.

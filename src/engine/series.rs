@@ -13,6 +13,7 @@ pub mod chunk;
 pub mod fold;
 mod history;
 mod names;
+pub mod native;
 pub mod part;
 mod source;
 
@@ -27,6 +28,7 @@ use crate::engine::series::chunk::Chunk;
 use crate::engine::series::fold::Fold;
 use crate::engine::series::history::{History, Round};
 use crate::engine::series::names::Names;
+use crate::engine::series::native::{Native, Natives};
 use crate::model::labels::SeriesKey;
 use crate::model::time::{Duration, Timestamp};
 
@@ -49,11 +51,13 @@ pub struct Series {
     /// Packed, ascending; every sample in them is at or before every plain one.
     closed: Vec<Arc<Chunk>>,
     /// Samples in `closed`.
-    closed_count: usize,
+    closed_count: u32,
+    /// Plain samples before this index are out of every window; they are dropped in bulk.
+    start: u32,
     times: Vec<i64>,
     values: Vec<f64>,
-    /// Plain samples before this index are out of every window; they are dropped in bulk.
-    start: usize,
+    /// Histograms, if there are any.
+    native: Option<Box<Natives>>,
     /// What the rules that judge it look back.
     horizon: Duration,
     /// Time of the newest value that is smaller than the one before it, or a later time; ms since the epoch.
@@ -73,6 +77,8 @@ pub struct SeriesCopy {
     pub times: Vec<i64>,
     /// Values at these times.
     pub values: Vec<f64>,
+    /// Histograms, shared.
+    pub natives: Vec<Native>,
 }
 
 /// The part of a series that a rule looks at: samples in (after, upto].
@@ -98,6 +104,7 @@ impl Series {
             times: Vec::new(),
             values: Vec::new(),
             start: 0,
+            native: None,
             horizon: Duration::ZERO,
             drop_ms: i64::MIN,
             stale_ms: i64::MIN,
@@ -107,26 +114,35 @@ impl Series {
     pub fn key(&self) -> &SeriesKey {
         &self.key
     }
-    /// The newest sample.
+    /// The newest number.
     pub fn last(&self) -> Option<(Timestamp, f64)> {
-        let t = self.times.get(self.start..)?.last()?;
+        let t = self.times.get(self.start()..)?.last()?;
         Some((Timestamp::from_ms(*t), *self.values.last()?))
+    }
+    fn start(&self) -> usize {
+        self.start as usize
     }
     /// How many samples it holds.
     pub fn len(&self) -> usize {
-        self.closed_count + self.plain_len()
+        self.floats_len() + self.natives_len()
+    }
+    /// How many of them are numbers.
+    fn floats_len(&self) -> usize {
+        self.closed_count as usize + self.plain_len()
     }
     /// How many of them lie in plain arrays.
     pub fn plain_len(&self) -> usize {
-        self.times.len() - self.start
+        self.times.len() - self.start()
     }
-    /// What a copy of it costs, in values that are moved: plain samples, chunks, and itself.
+    /// What a copy of it costs, in values that are moved: plain samples, chunks, histograms, and itself.
     pub fn weight(&self) -> usize {
-        16 + self.plain_len() + self.closed.len()
+        16 + self.plain_len() + self.closed.len() + self.natives_len()
     }
-    /// Bytes of its samples, packed and plain.
+    /// Bytes of its samples, packed, plain and histograms.
     pub fn bytes(&self) -> usize {
-        16 * self.plain_len() + self.closed.iter().map(|c| c.bytes()).sum::<usize>()
+        16 * self.plain_len()
+            + self.closed.iter().map(|c| c.bytes()).sum::<usize>()
+            + self.natives_bytes()
     }
     /// How far back the rules that judge it look.
     pub fn horizon(&self) -> Duration {
@@ -142,7 +158,7 @@ impl Series {
         let a = self
             .times
             .partition_point(|t| *t <= after_ms)
-            .max(self.start);
+            .max(self.start());
         let b = match self.times.last() {
             Some(t) if *t <= upto_ms => self.times.len(),
             _ => self.times.partition_point(|t| *t <= upto_ms).max(a),
@@ -168,7 +184,7 @@ impl Series {
 
     /// What it holds, chunks shared.
     pub fn copy(&self) -> SeriesCopy {
-        let plain = |n: usize| self.start..n;
+        let plain = |n: usize| self.start()..n;
         SeriesCopy {
             key: self.key.clone(),
             closed: self.closed.clone(),
@@ -182,6 +198,7 @@ impl Series {
                 .get(plain(self.values.len()))
                 .unwrap_or(&[])
                 .to_vec(),
+            natives: self.natives(),
         }
     }
 
@@ -215,10 +232,10 @@ impl Series {
                 self.values.push(value);
             }
         }
-        if self.times.len() - self.start > PLAIN_SAMPLES_MAX {
+        if self.plain_len() > PLAIN_SAMPLES_MAX {
             self.close(history);
         }
-        if self.len() > SERIES_SAMPLES_MAX {
+        if self.floats_len() > SERIES_SAMPLES_MAX {
             return self.shed(history);
         }
         0
@@ -230,7 +247,7 @@ impl Series {
             let after = self.closed.partition_point(|c| c.first_ms <= ts);
             return self.insert_closed(after.saturating_sub(1), ts, value, history);
         }
-        let at = self.times.partition_point(|t| *t <= ts).max(self.start);
+        let at = self.times.partition_point(|t| *t <= ts).max(self.start());
         self.times.insert(at, ts);
         self.values.insert(at, value);
     }
@@ -270,15 +287,15 @@ impl Series {
 
     /// Packs the oldest plain samples.
     fn close(&mut self, history: &mut History) {
-        let part = self.start..self.start + CHUNK_SAMPLES;
+        let part = self.start()..self.start() + CHUNK_SAMPLES;
         let (times, values) = (self.times.get(part.clone()), self.values.get(part));
         if let (Some(times), Some(values)) = (times, values)
             && let Some(chunk) = Chunk::pack(times, values)
         {
             history.add(&chunk);
             self.closed.push(Arc::new(chunk));
-            self.closed_count += CHUNK_SAMPLES;
-            self.start += CHUNK_SAMPLES;
+            self.closed_count += CHUNK_SAMPLES as u32;
+            self.start += CHUNK_SAMPLES as u32;
             self.drop_expired();
         }
     }
@@ -291,14 +308,14 @@ impl Series {
         }
         let chunk = self.closed.remove(0);
         history.remove(&chunk);
-        let count = chunk.count as usize;
-        self.closed_count -= count;
-        count
+        self.closed_count -= chunk.count;
+        chunk.count as usize
     }
 
     fn drop_expired(&mut self) {
-        self.times.drain(..self.start);
-        self.values.drain(..self.start);
+        let start = self.start();
+        self.times.drain(..start);
+        self.values.drain(..start);
         self.start = 0;
     }
 }
@@ -510,7 +527,8 @@ impl SeriesSet {
         if let Some(series) = self.all.get_mut(number as usize) {
             series.closed.iter().for_each(|c| self.history.remove(c));
             copy.closed.iter().for_each(|c| self.history.add(c));
-            series.closed_count = copy.closed.iter().map(|c| c.count as usize).sum();
+            series.closed_count = copy.closed.iter().map(|c| c.count).sum();
+            series.set_natives(copy.natives, &mut self.history);
             (series.closed, series.times, series.values) = (copy.closed, copy.times, copy.values);
             series.start = 0;
             let newest = series.times.last().copied().unwrap_or(i64::MIN);
@@ -543,14 +561,18 @@ impl SeriesSet {
     pub fn has(&self, number: u32, ts: Timestamp) -> bool {
         let before = Timestamp::from_ms(ts.ms().saturating_sub(1));
         self.get(number)
-            .is_some_and(|s| s.newest(before.ms(), ts.ms()).is_some())
+            .is_some_and(|s| s.newest_point(before.ms(), ts.ms()).is_some())
     }
-    /// Files a sample that came at `at`.
-    pub fn file_one(&mut self, number: u32, at: Timestamp, ts: Timestamp, value: f64) {
+    /// Notes that a sample of that time came at `at`.
+    fn look_for_late(&mut self, at: Timestamp, ts: Timestamp) {
         // Settled may have passed it by while it waited for a slow disk.
         if ts.ms() <= self.settled_ms || ts < at - LATE_MAX {
             self.unsettled_until = at + UNSETTLED;
         }
+    }
+    /// Files a number that came at `at`.
+    pub fn file_one(&mut self, number: u32, at: Timestamp, ts: Timestamp, value: f64) {
+        self.look_for_late(at, ts);
         if let Some(series) = self.all.get_mut(number as usize) {
             // What a sender's fast clock says is no reason to drop what the present is judged by.
             if !self.keep_all {

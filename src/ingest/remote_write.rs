@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! WriteRequest { 1: TimeSeries { 1: Label { 1: name, 2: value } …, 2: Sample { 1: value, 2: timestamp } …,
-//!                                3: exemplar …, 4: histogram … } …, 3: MetricMetadata … }
+//!                                3: exemplar …, 4: Histogram … } …, 3: MetricMetadata … }
 //! ```
 //!
-//! Every bit of a value is kept: NaN and the staleness marker are values here. A series that cannot be taken is named by
-//! the index of its first sample, counted over the whole request; the others are taken. Exemplars are passed over.
+//! Every bit of a value is kept: NaN and the staleness marker are values here. What cannot be taken is named by
+//! its index: that of the sample, counted over the whole request, the histograms of a series behind its numbers. The
+//! others are taken. Exemplars are passed over.
 //! Labels may come in any order. Sources: the remote write specification 1.0 and `prometheus/prompb`.
 //!
 //! Nothing is copied before it becomes part of a key: [`fields`] walks the message where it lies. And the labels of a
@@ -20,17 +21,21 @@
 )]
 
 mod fields;
+mod histogram;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::engine::intake::spellings::{Reading, Spelling};
-use crate::engine::intake::{Item, Whose};
+use crate::engine::intake::{Item, Whose, mark};
 use crate::ingest::key::{NAME, SERIES_LABELS_MAX, Wrong, put_key, too_many};
 use crate::ingest::metadata::{Kind, bounded};
 use crate::ingest::remote_write::fields::{Fields, Malformed, Wire};
-use crate::ingest::{Decoded, Refused, SAMPLES_COUNT_MAX, offset};
+use crate::ingest::remote_write::histogram::{Read, histogram};
+use crate::ingest::{BUCKETS_COUNT_MAX, Decoded, Refused, SAMPLES_COUNT_MAX, offset};
+use crate::model::histogram::Histogram;
 use crate::model::time::Timestamp;
 
 /// Why a whole body is refused.
@@ -52,8 +57,10 @@ pub enum DecodeError {
     /// It is no such message.
     #[error("the body is no `prometheus.WriteRequest`: {0}")]
     Protobuf(String),
-    /// It has too many samples or series.
-    #[error("the body has more than {SAMPLES_COUNT_MAX} samples or series: send it in parts")]
+    /// It has too many samples or series, or too many buckets of histograms.
+    #[error(
+        "the body has more than {SAMPLES_COUNT_MAX} samples or series, or {BUCKETS_COUNT_MAX} buckets: send it in parts"
+    )]
     TooMany,
 }
 
@@ -104,6 +111,7 @@ pub fn decode(body: &[u8], limit: usize, known: &Reading<'_>) -> Result<Decoded,
         known,
         decoded: Decoded::default(),
         count: 0,
+        buckets: 0,
     };
     taken.request(&message)?;
     taken.decoded.batch.exact = true;
@@ -117,6 +125,8 @@ struct Taken<'k> {
     decoded: Decoded,
     /// Samples so far.
     count: u32,
+    /// Buckets of histograms so far.
+    buckets: usize,
 }
 
 /// A label's name and value.
@@ -136,6 +146,7 @@ struct Series<'a> {
 struct Room<'a> {
     labels: Vec<Label<'a>>,
     samples: Vec<(Timestamp, f64)>,
+    histograms: Vec<Read>,
 }
 
 impl<'a> Series<'a> {
@@ -205,8 +216,9 @@ impl Taken<'_> {
     ) -> Result<(), DecodeError> {
         let at = place("in series", index);
         room.samples.clear();
+        room.histograms.clear();
         let mut fields = Fields::new(series.message.get(series.spelt..).unwrap_or(&[]));
-        let (mut scattered, mut histograms) = (false, 0);
+        let mut scattered = false;
         while let Some((number, wire)) = fields.next().map_err(&at)? {
             match (number, wire) {
                 (2, Wire::Bytes) => {
@@ -214,8 +226,9 @@ impl Taken<'_> {
                     room.samples.push(sample.map_err(&at)?);
                 }
                 (4, Wire::Bytes) => {
-                    fields.skip(wire).map_err(&at)?;
-                    histograms += 1;
+                    let read = fields.bytes().and_then(histogram).map_err(&at)?;
+                    self.buckets += read.numbers + HISTOGRAM_NUMBERS;
+                    room.histograms.push(read);
                 }
                 _ => {
                     fields.skip(wire).map_err(&at)?;
@@ -224,7 +237,8 @@ impl Taken<'_> {
                 }
             }
             // At once: an empty sample has two bytes in the message and sixteen here.
-            if self.count as usize + room.samples.len() + histograms > SAMPLES_COUNT_MAX {
+            let here = room.samples.len() + room.histograms.len();
+            if self.count as usize + here > SAMPLES_COUNT_MAX || self.buckets > BUCKETS_COUNT_MAX {
                 return Err(DecodeError::TooMany);
             }
         }
@@ -234,7 +248,8 @@ impl Taken<'_> {
         };
         match whose {
             Ok(whose) => {
-                if matches!(whose, Whose::Key(_)) && !scattered && !room.samples.is_empty() {
+                let any = !room.samples.is_empty() || room.histograms.iter().any(Read::is_taken);
+                if matches!(whose, Whose::Key(_)) && !scattered && any {
                     let batch = &mut self.decoded.batch;
                     let place = offset(batch.items.len());
                     batch.spelt.push((place, series.spelling()));
@@ -249,16 +264,33 @@ impl Taken<'_> {
                     });
                     self.count += 1;
                 }
-                if histograms > 0 {
-                    self.refuse(histograms, "histograms", Cow::Borrowed(HISTOGRAM));
+                for Read { ts, histogram, .. } in room.histograms.drain(..) {
+                    match histogram {
+                        Ok(histogram) => self.native(whose.clone(), ts, histogram),
+                        Err(why) => self.refuse(1, "histograms", why),
+                    }
                 }
             }
             Err((field, why)) => {
-                let count = (room.samples.len() + histograms).max(1);
+                let count = (room.samples.len() + room.histograms.len()).max(1);
                 self.refuse(count, field, Cow::Owned(why));
             }
         }
         Ok(())
+    }
+
+    fn native(&mut self, whose: Whose, ts: Timestamp, histogram: Histogram) {
+        let batch = &mut self.decoded.batch;
+        let place = offset(batch.items.len());
+        batch.items.push(Item {
+            index: self.count,
+            whose,
+            ts: Some(ts),
+            value: mark(&histogram),
+            id: None,
+        });
+        batch.natives.push((place, Arc::new(histogram)));
+        self.count += 1;
     }
 
     /// Reads the labels of a series and lays out its key.
@@ -335,8 +367,8 @@ impl Taken<'_> {
     }
 }
 
-/// What is said of a native histogram.
-const HISTOGRAM: &str = "native histograms are not kept: send classic ones beside them (`always_scrape_classic_histograms`), or turn `send_native_histograms` off";
+/// What a histogram without any bucket counts, in buckets.
+const HISTOGRAM_NUMBERS: usize = 16;
 
 /// A label's name and value, or that they are no text.
 fn label(message: &[u8]) -> Result<Result<Label<'_>, Wrong>, Malformed> {

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! slice  := covers n  (key chunks)*n        a record of kind 1; some series after those of the slice before
+//!         | covers n  (key chunks natives)*n  a record of kind 3: the same where some have native histograms
 //! end    := n                               a record of kind 2, the last: how many series there are in all
 //! key    := length bytes                    canonical, as in the sample log
 //! chunks := n chunk*n                       the packed part, oldest first; the last one was plain if its flag says so
 //! chunk  := count<<1|plain first last-first  [first last min max sum low increase: 8 bytes each]  length bits
+//! natives := n (time-change<<1|same [histogram])*n   ascending in time; `same` is what the one before it is
 //! ```
 //!
 //! `covers` is the last position of the sample log that the slice knows of. A slice is taken between two ticks, so each
@@ -23,6 +25,8 @@ use std::sync::Arc;
 use crate::engine::series::SeriesCopy;
 use crate::engine::series::chunk::{Chunk, Summary};
 use crate::engine::series::fold::Sum;
+use crate::engine::series::native::Native;
+use crate::journal::histogram::{put_histogram, take_histogram};
 use crate::journal::varint::{fold, get, put, unfold};
 use crate::journal::{take, take_slice};
 use crate::model::labels::SeriesKey;
@@ -31,6 +35,8 @@ use crate::model::labels::SeriesKey;
 pub const KIND_SLICE: u8 = 1;
 /// Kind of the last record.
 pub const KIND_END: u8 = 2;
+/// Kind of a record that holds a [`Slice`] with native histograms.
+pub const KIND_MIXED_SLICE: u8 = 3;
 
 /// Some series, as they were when the sample log had reached a position.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,9 +47,10 @@ pub struct Slice {
     pub series: Vec<SeriesCopy>,
 }
 
-/// The payload of a slice.
-pub fn encode(slice: &Slice) -> Vec<u8> {
+/// The kind and the payload of a slice.
+pub fn encode(slice: &Slice) -> (u8, Vec<u8>) {
     let mut out = Vec::new();
+    let mixed = slice.series.iter().any(|s| !s.natives.is_empty());
     put(&mut out, slice.covers);
     put(&mut out, slice.series.len() as u64);
     for series in &slice.series {
@@ -58,8 +65,41 @@ pub fn encode(slice: &Slice) -> Vec<u8> {
         if let Some(chunk) = &plain {
             put_chunk(&mut out, chunk, true);
         }
+        if mixed {
+            put_natives(&mut out, &series.natives);
+        }
     }
-    out
+    let kind = if mixed { KIND_MIXED_SLICE } else { KIND_SLICE };
+    (kind, out)
+}
+
+fn put_natives(out: &mut Vec<u8>, natives: &[Native]) {
+    put(out, natives.len() as u64);
+    let mut before: Option<&Native> = None;
+    for one in natives {
+        let (ts, same) = before.map_or((0, false), |b| (b.0, Arc::ptr_eq(&b.1, &one.1)));
+        put(out, fold(one.0.wrapping_sub(ts)) << 1 | u64::from(same));
+        if !same {
+            put_histogram(out, &one.1);
+        }
+        before = Some(one);
+    }
+}
+
+fn natives(rest: &mut &[u8]) -> Option<Vec<Native>> {
+    let mut natives: Vec<Native> = Vec::new();
+    for _ in 0..get(rest)? {
+        let head = get(rest)?;
+        let before = natives.last();
+        let ts = before.map_or(0, |b| b.0).checked_add(unfold(head >> 1))?;
+        let histogram = match before {
+            Some((_, same)) if head & 1 == 1 => same.clone(),
+            None if head & 1 == 1 => return None,
+            Some(_) | None => Arc::new(take_histogram(rest)?),
+        };
+        natives.push((ts, histogram));
+    }
+    Some(natives)
 }
 
 fn put_chunk(out: &mut Vec<u8>, chunk: &Chunk, plain: bool) {
@@ -78,25 +118,26 @@ fn put_chunk(out: &mut Vec<u8>, chunk: &Chunk, plain: bool) {
     out.extend_from_slice(&chunk.bits);
 }
 
-/// Reads the payload of a slice; `None` if it is none.
-pub fn decode(payload: &[u8]) -> Option<Slice> {
+/// Reads the payload of a slice of that kind; `None` if it is none.
+pub fn decode(kind: u8, payload: &[u8]) -> Option<Slice> {
     let mut rest = payload;
     let covers = get(&mut rest)?;
     let count = get(&mut rest)?;
     let mut series = Vec::new();
     for _ in 0..count {
-        series.push(one(&mut rest)?);
+        series.push(one(&mut rest, kind == KIND_MIXED_SLICE)?);
     }
     rest.is_empty().then_some(Slice { covers, series })
 }
 
-fn one(rest: &mut &[u8]) -> Option<SeriesCopy> {
+fn one(rest: &mut &[u8], mixed: bool) -> Option<SeriesCopy> {
     let len = get(rest)?;
     let mut copy = SeriesCopy {
         key: SeriesKey::from_canonical(take_slice(rest, len)?),
         closed: Vec::new(),
         times: Vec::new(),
         values: Vec::new(),
+        natives: Vec::new(),
     };
     for _ in 0..get(rest)? {
         let (chunk, plain) = chunk(rest)?;
@@ -105,6 +146,9 @@ fn one(rest: &mut &[u8]) -> Option<SeriesCopy> {
         } else {
             copy.closed.push(Arc::new(chunk));
         }
+    }
+    if mixed {
+        copy.natives = natives(rest)?;
     }
     Some(copy)
 }
@@ -167,6 +211,8 @@ pub fn decode_end(payload: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::histogram::tests::any_histogram;
+    use crate::model::histogram::Histogram;
     use crate::model::labels::Labels;
     use proptest::prelude::*;
 
@@ -186,7 +232,19 @@ mod tests {
             closed: packed.collect(),
             times: times(plain.len()),
             values: plain.to_vec(),
+            natives: Vec::new(),
         }
+    }
+
+    fn with_natives(mut copy: SeriesCopy, all: &[(u32, Option<Histogram>)]) -> SeriesCopy {
+        let mut ts = 0;
+        for (step, histogram) in all {
+            ts += i64::from(*step);
+            let before = copy.natives.last().map(|n| n.1.clone());
+            let histogram = histogram.clone().map(Arc::new).or(before);
+            copy.natives.extend(histogram.map(|h| (ts, h)));
+        }
+        copy
     }
 
     proptest! {
@@ -196,24 +254,32 @@ mod tests {
             covers in any::<u64>(),
             all in prop::collection::vec(
                 (prop::collection::vec(prop::collection::vec(-1e9_f64..1e9, 1..200), 0..4),
-                 prop::collection::vec(-1e9_f64..1e9, 0..200)), 0..6),
+                 prop::collection::vec(-1e9_f64..1e9, 0..200),
+                 prop::collection::vec((any::<u32>(), prop::option::of(any_histogram())), 0..4)), 0..6),
         ) {
-            let series = all.iter().map(|(closed, plain)| copy("m", closed, plain)).collect();
-            let slice = Slice { covers, series };
-            prop_assert_eq!(decode(&encode(&slice)), Some(slice));
+            let series = all.iter().map(|(closed, plain, natives)| with_natives(copy("m", closed, plain), natives));
+            let slice = Slice { covers, series: series.collect() };
+            let (kind, payload) = encode(&slice);
+            let mixed = slice.series.iter().any(|s| !s.natives.is_empty());
+            prop_assert_eq!(kind == KIND_MIXED_SLICE, mixed);
+            prop_assert_eq!(decode(kind, &payload), Some(slice));
         }
 
         #[test]
         fn garbage_is_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = decode(&bytes);
+            let _ = decode(KIND_SLICE, &bytes);
+            let _ = decode(KIND_MIXED_SLICE, &bytes);
         }
 
         #[test]
-        fn a_changed_slice_is_read_or_refused(at in any::<prop::sample::Index>(), to in any::<u8>()) {
-            let mut bytes = encode(&Slice { covers: 9, series: vec![copy("m", &[vec![1.0, 2.0]], &[3.0])] });
+        fn a_changed_slice_is_read_or_refused(
+            at in any::<prop::sample::Index>(), to in any::<u8>(), native in any_histogram(),
+        ) {
+            let series = with_natives(copy("m", &[vec![1.0, 2.0]], &[3.0]), &[(1, Some(native)), (2, None)]);
+            let (kind, mut bytes) = encode(&Slice { covers: 9, series: vec![series] });
             let at = at.index(bytes.len());
             bytes[at] = to;
-            let _ = decode(&bytes);
+            let _ = decode(kind, &bytes);
         }
     }
 }

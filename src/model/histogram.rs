@@ -26,6 +26,8 @@ mod side;
 pub mod sum;
 pub mod trim;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::model::histogram::layout::Layout;
 use crate::model::histogram::side::Side;
 
@@ -293,6 +295,34 @@ impl Histogram {
     /// How many buckets it keeps, the zero bucket not among them.
     pub fn buckets_len(&self) -> usize {
         self.0.positive.len() + self.0.negative.len()
+    }
+    /// Bytes that it takes in memory.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + size_of::<(i32, f64)>() * self.buckets_len()
+            + size_of::<f64>() * self.0.bounds.len()
+    }
+    /// A number that equal ones have in common, and others hardly ever.
+    pub fn digest(&self) -> u64 {
+        let mut bytes = Vec::with_capacity(64 + 12 * self.buckets_len());
+        bytes.extend_from_slice(&self.0.schema.number().to_le_bytes());
+        let mut put = |v: f64| bytes.extend_from_slice(&v.to_bits().to_le_bytes());
+        let head = [
+            self.0.zero_threshold,
+            self.0.zero_count,
+            self.0.count,
+            self.0.sum,
+        ];
+        head.into_iter().for_each(&mut put);
+        self.0.bounds.iter().copied().for_each(&mut put);
+        for side in [&self.0.positive, &self.0.negative] {
+            bytes.extend_from_slice(&side.len().to_le_bytes());
+            for (index, count) in side.iter() {
+                bytes.extend_from_slice(&index.to_le_bytes());
+                bytes.extend_from_slice(&count.to_bits().to_le_bytes());
+            }
+        }
+        xxh3_64(&bytes)
     }
     /// What is known of a reset.
     pub fn hint(&self) -> ResetHint {

@@ -50,6 +50,10 @@ pub const KIND_ENTRY: u8 = 1;
 pub const KIND_SAMPLES: u8 = 2;
 /// Record kind of a batch of samples that the engine made.
 pub const KIND_OWN_SAMPLES: u8 = 3;
+/// Record kind of a batch of native histograms.
+pub const KIND_HISTOGRAMS: u8 = 4;
+/// Record kind of a batch of native histograms that the engine made.
+pub const KIND_OWN_HISTOGRAMS: u8 = 5;
 /// Version of the state in snapshots; another one is passed over and the whole log is folded.
 pub const STATE_VERSION: u32 = 1;
 /// Entries between two snapshots: the most that a restart folds.
@@ -187,6 +191,8 @@ pub enum PushFailure {
 pub struct Pushed {
     /// Durable samples.
     pub accepted: usize,
+    /// How many of them are native histograms.
+    pub natives: usize,
     /// Items refused at the door.
     pub refused: Vec<(u32, Refusal)>,
 }
@@ -387,10 +393,10 @@ impl Drive {
                 drop(reply.send(Err(CommandFailure::NotDurable)));
             }
             Message::Samples(admitted, pos) => {
-                let count = admitted.samples.len();
+                let count = admitted.count();
                 self.status
                     .queued_samples
-                    .fetch_sub(count, Ordering::Relaxed);
+                    .fetch_sub(admitted.weight(), Ordering::Relaxed);
                 self.engine
                     .handle(self.clock.now(), Input::Samples(admitted));
                 self.drain();

@@ -448,7 +448,7 @@ impl World {
                 new,
                 samples: record.samples.iter().filter(unknown).copied().collect(),
                 own: record.own.clone(),
-                ids: Vec::new(),
+                ..Admitted::default()
             });
         }
     }

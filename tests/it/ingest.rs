@@ -1,6 +1,7 @@
 //! How samples of Prometheus's kind come in, on the real binary: remote write through kills, real scrapes, text pushes,
 //! and Prometheus itself as a sender.
 
+mod native;
 mod prometheus;
 mod push;
 mod scrape;

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ops::journal::samples::{Keys, decode};
+use ops::journal::samples::{Keys, decode, decode_histograms};
 use ops::model::labels::SeriesKey;
-use ops::shell::drive::{KIND_OWN_SAMPLES, KIND_SAMPLES};
+use ops::shell::drive::{KIND_HISTOGRAMS, KIND_OWN_HISTOGRAMS, KIND_OWN_SAMPLES, KIND_SAMPLES};
 use ops::shell::store::Pos;
 use ops::shell::store::replay::replay;
 use serde_json::Value;
@@ -190,14 +190,18 @@ impl Lab {
         values.find_map(|rest| rest.strip_prefix(' ')?.parse().ok())
     }
 
-    /// Everything in the sample log, which must not be damaged: by key, times and values in the order written.
+    /// All numbers in the sample log, which must not be damaged: by key, times and values in the order written.
     pub fn logged(&self) -> BTreeMap<String, Vec<(i64, f64)>> {
         let mut keys: Keys<SeriesKey> = Keys::default();
         let mut found: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
         let folder = self.dir.join("data/samples");
         let report = replay(&folder, Pos::new(1), &mut |record| {
-            assert!([KIND_SAMPLES, KIND_OWN_SAMPLES].contains(&record.kind));
             let key = SeriesKey::from_canonical;
+            if [KIND_HISTOGRAMS, KIND_OWN_HISTOGRAMS].contains(&record.kind) {
+                decode_histograms(record.payload, record.segment_no, &mut keys, key).unwrap();
+                return;
+            }
+            assert!([KIND_SAMPLES, KIND_OWN_SAMPLES].contains(&record.kind));
             let batch = decode(record.payload, record.segment_no, &mut keys, key).unwrap();
             for (key, ts, value) in batch.samples {
                 found.entry(key.to_string()).or_default().push((ts, value));

@@ -27,6 +27,8 @@ pub struct History {
     pub bytes_max: usize,
     /// Bytes of packed samples so far.
     pub bytes: usize,
+    /// Bytes of native histograms so far.
+    pub histogram_bytes: usize,
 }
 
 impl Default for History {
@@ -36,6 +38,7 @@ impl Default for History {
             reach: Duration::ZERO,
             bytes_max: HISTORY_BYTES_MAX,
             bytes: 0,
+            histogram_bytes: 0,
         }
     }
 }
@@ -49,9 +52,10 @@ impl History {
     /// that come each minute follow in time, so that not much more goes than must.
     fn adjust(&mut self) {
         let little = Duration::from_ms(self.reach.ms() / 512 + 1_000);
-        if self.bytes > self.bytes_max {
+        let bytes = self.bytes + self.histogram_bytes;
+        if bytes > self.bytes_max {
             self.reach = Duration::from_ms(self.reach.ms().saturating_sub(little.ms()));
-        } else if self.reach < self.keep && self.bytes < self.bytes_max / 8 * 7 {
+        } else if self.reach < self.keep && bytes < self.bytes_max / 8 * 7 {
             self.reach = Duration::from_ms(self.reach.ms() + little.ms()).min(self.keep);
         }
     }
@@ -60,6 +64,14 @@ impl History {
     }
     pub(super) fn remove(&mut self, chunk: &Chunk) {
         self.bytes = self.bytes.saturating_sub(chunk.bytes());
+    }
+    /// The histograms of a series took so many bytes before and take so many now.
+    pub(super) fn histograms(&mut self, before: usize, now: usize) {
+        self.histogram_bytes = (self.histogram_bytes + now).saturating_sub(before);
+    }
+    /// How far back it reaches.
+    pub(super) fn reach(&self) -> Duration {
+        self.reach
     }
 }
 
@@ -83,7 +95,7 @@ impl Series {
                 || (last > board && left < BOARD_SAMPLES_MAX)
                 || (last > past && left < HISTORY_SAMPLES_MAX)
         };
-        let (mut gone, mut left) = (0, self.len());
+        let (mut gone, mut left) = (0, self.floats_len());
         for chunk in &self.closed {
             let after = left - chunk.count as usize;
             if kept(chunk.last_ms, after) {
@@ -94,18 +106,18 @@ impl Series {
         }
         if gone > 0 {
             self.closed.drain(..gone);
-            self.closed_count = left - (self.times.len() - self.start);
+            self.closed_count = self.closed.iter().map(|c| c.count).sum();
         }
         if !self.closed.is_empty() {
             return;
         }
-        while let Some(t) = self.times.get(self.start) {
-            if kept(*t, self.times.len() - self.start) {
+        while let Some(t) = self.times.get(self.start()) {
+            if kept(*t, self.plain_len()) {
                 break;
             }
             self.start += 1;
         }
-        if self.start > 32 && self.start * 2 > self.times.len() {
+        if self.start > 32 && self.start() * 2 > self.times.len() {
             self.drop_expired();
         }
     }
@@ -113,15 +125,16 @@ impl Series {
     /// Whether it is silent for longer than anybody looks back, or was never heard.
     fn is_ended(&self, now: Timestamp, reach: Duration) -> bool {
         let kept = self.horizon.max(reach).max(BOARD_WINDOW);
-        self.last().is_none_or(|(t, _)| now.since(t) > kept)
+        self.newest_time().is_none_or(|t| now.since(t) > kept)
     }
 
     /// Drops all samples but the newest.
     fn release(&mut self, history: &mut History) {
+        self.release_natives(history);
         self.closed.iter().for_each(|c| history.remove(c));
         (self.closed, self.closed_count) = (Vec::new(), 0);
         if self.plain_len() > 1 {
-            self.start = self.times.len() - 1;
+            self.start = u32::try_from(self.times.len() - 1).unwrap_or(u32::MAX);
         }
         self.drop_expired();
         self.times.shrink_to_fit();
@@ -167,6 +180,8 @@ impl SeriesSet {
                 return;
             };
             self.round.next += 1;
+            // A series that sends numbers by now has nobody else who drops its histograms.
+            series.expire_natives(now.ms(), &mut self.history);
             if series.is_ended(now, self.history.reach) {
                 self.round.found += 1;
                 if series.len() > 1 {
@@ -188,7 +203,7 @@ mod tests {
                 keep,
                 reach: keep,
                 bytes_max,
-                bytes: 0,
+                ..History::default()
             },
             ..SeriesSet::default()
         };

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use crate::engine::promql::source::Source;
+use crate::engine::series::native::Native;
 use crate::engine::series::{Series, SeriesSet};
 use crate::model::labels::Matcher;
 
@@ -39,7 +40,10 @@ impl Copied {
     fn add(&mut self, number: u32, series: Series) {
         // Two selectors may pick the same series; the copies reach back equally far.
         if let Entry::Vacant(place) = self.series.entry(number) {
-            self.bytes += size_of::<Series>() + 16 * series.times.len() + 8 * series.closed.len();
+            self.bytes += size_of::<Series>()
+                + 16 * series.times.len()
+                + 8 * series.closed.len()
+                + size_of::<Native>() * series.natives_len();
             place.insert(series);
         }
     }
@@ -116,13 +120,14 @@ impl SeriesSet {
 }
 
 impl Series {
-    /// Whether it may have a sample in (after, upto], both in milliseconds: exact for plain samples, by chunks for others.
+    /// Whether it may have a sample in (after, upto], both in milliseconds: exact for plain samples and histograms, by chunks for others.
     pub fn touches(&self, after: i64, upto: i64) -> bool {
-        let plain = self.times.get(self.start..).unwrap_or(&[]);
+        let plain = self.times.get(self.start()..).unwrap_or(&[]);
         let from = plain.partition_point(|t| *t <= after);
         let packed = self.closed.partition_point(|c| c.last_ms <= after);
         plain.get(from).is_some_and(|t| *t <= upto)
             || self.closed.get(packed).is_some_and(|c| c.first_ms <= upto)
+            || self.has_native(after, upto)
     }
 
     /// The series as it is after a time.
@@ -132,15 +137,16 @@ impl Series {
         let from = self
             .times
             .partition_point(|t| *t <= after)
-            .max(self.start)
+            .max(self.start())
             .min(self.times.len());
         Series {
             key: self.key.clone(),
-            closed_count: closed.iter().map(|c| c.count as usize).sum(),
+            closed_count: closed.iter().map(|c| c.count).sum(),
             closed,
             times: self.times.get(from..).unwrap_or(&[]).to_vec(),
             values: self.values.get(from..).unwrap_or(&[]).to_vec(),
             start: 0,
+            native: self.natives_after(after),
             horizon: self.horizon,
             drop_ms: self.drop_ms,
             stale_ms: self.stale_ms,

@@ -61,8 +61,44 @@ impl Source for SeriesSet {
                 values: &[],
             };
         };
-        let window = series.window(Timestamp::from_ms(after), Timestamp::from_ms(upto));
-        if window.closed.is_empty() && series.stale_ms <= after {
+        if series.native.is_some() {
+            return series.either(after, upto, scratch);
+        }
+        series.floats(after, upto, scratch)
+    }
+
+    fn newest(&self, series: u32, after: i64, upto: i64) -> Option<Point> {
+        self.get(series)?.newest_point(after, upto)
+    }
+
+    fn newest_float(&self, series: u32, after: i64, upto: i64) -> Option<(i64, f64)> {
+        let series = self.get(series)?;
+        let newest = if series.native.is_none() {
+            series.newest(after, upto)
+        } else {
+            series.newest_if_number(after, upto)
+        };
+        newest.filter(|(_, v)| !is_stale(*v))
+    }
+
+    fn only_floats(&self, series: u32) -> bool {
+        self.get(series).is_none_or(|s| s.native.is_none())
+    }
+
+    fn last_drop(&self, series: u32) -> i64 {
+        self.get(series).map_or(i64::MAX, |s| s.drop_ms)
+    }
+
+    fn settled(&self) -> i64 {
+        self.settled_ms
+    }
+}
+
+impl Series {
+    /// The numbers in (after, upto].
+    fn floats<'a>(&'a self, after: i64, upto: i64, scratch: &'a mut Scratch) -> Samples<'a> {
+        let window = self.window(Timestamp::from_ms(after), Timestamp::from_ms(upto));
+        if window.closed.is_empty() && self.stale_ms <= after {
             return Samples::Floats {
                 times: window.times,
                 values: window.values,
@@ -80,40 +116,33 @@ impl Source for SeriesSet {
         }
     }
 
-    fn newest(&self, series: u32, after: i64, upto: i64) -> Option<Point> {
-        let (ts, value) = self.get(series)?.newest(after, upto)?;
-        Some(Point {
-            ts,
-            start_ts: None,
-            value: Value::Float(value),
-        })
+    /// The samples in (after, upto], of whichever kind.
+    #[cold]
+    fn either<'a>(&'a self, after: i64, upto: i64, scratch: &'a mut Scratch) -> Samples<'a> {
+        if self.has_native(after, upto) {
+            return self.mixed(after, upto, scratch);
+        }
+        self.floats(after, upto, scratch)
     }
 
-    fn newest_float(&self, series: u32, after: i64, upto: i64) -> Option<(i64, f64)> {
-        self.get(series)?
-            .newest(after, upto)
-            .filter(|(_, v)| !is_stale(*v))
+    /// The newest sample in (after, upto], both in milliseconds, unless it is a histogram.
+    #[cold]
+    fn newest_if_number(&self, after: i64, upto: i64) -> Option<(i64, f64)> {
+        match self.newest_point(after, upto)? {
+            Point {
+                ts,
+                value: Value::Float(value),
+                ..
+            } => Some((ts, value)),
+            Point { .. } => None,
+        }
     }
 
-    fn only_floats(&self, _series: u32) -> bool {
-        true
-    }
-
-    fn last_drop(&self, series: u32) -> i64 {
-        self.get(series).map_or(i64::MAX, |s| s.drop_ms)
-    }
-
-    fn settled(&self) -> i64 {
-        self.settled_ms
-    }
-}
-
-impl Series {
-    /// The newest sample in (after, upto], both in milliseconds.
+    /// The newest number in (after, upto], both in milliseconds.
     pub(super) fn newest(&self, after: i64, upto: i64) -> Option<(i64, f64)> {
         if let (Some(t), Some(v)) = (self.times.last(), self.values.last())
             && *t <= upto
-            && self.times.len() > self.start
+            && self.times.len() > self.start()
         {
             return (*t > after).then_some((*t, *v));
         }

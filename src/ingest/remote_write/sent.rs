@@ -20,7 +20,63 @@ pub struct Series {
     #[prost(message, repeated, tag = "3")]
     pub exemplars: Vec<Point>,
     #[prost(message, repeated, tag = "4")]
-    pub histograms: Vec<Point>,
+    pub histograms: Vec<Histogram>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Histogram {
+    #[prost(oneof = "Count", tags = "1, 2")]
+    pub count: Option<Count>,
+    #[prost(double, tag = "3")]
+    pub sum: f64,
+    #[prost(sint32, tag = "4")]
+    pub schema: i32,
+    #[prost(double, tag = "5")]
+    pub zero_threshold: f64,
+    #[prost(oneof = "Zero", tags = "6, 7")]
+    pub zero_count: Option<Zero>,
+    #[prost(message, repeated, tag = "8")]
+    pub negative_spans: Vec<Span>,
+    #[prost(sint64, repeated, tag = "9")]
+    pub negative_deltas: Vec<i64>,
+    #[prost(double, repeated, tag = "10")]
+    pub negative_counts: Vec<f64>,
+    #[prost(message, repeated, tag = "11")]
+    pub positive_spans: Vec<Span>,
+    #[prost(sint64, repeated, tag = "12")]
+    pub positive_deltas: Vec<i64>,
+    #[prost(double, repeated, tag = "13")]
+    pub positive_counts: Vec<f64>,
+    #[prost(int32, tag = "14")]
+    pub reset_hint: i32,
+    #[prost(int64, tag = "15")]
+    pub timestamp: i64,
+    #[prost(double, repeated, tag = "16")]
+    pub custom_values: Vec<f64>,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Oneof)]
+pub enum Count {
+    #[prost(uint64, tag = "1")]
+    Int(u64),
+    #[prost(double, tag = "2")]
+    Float(f64),
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Oneof)]
+pub enum Zero {
+    #[prost(uint64, tag = "6")]
+    Int(u64),
+    #[prost(double, tag = "7")]
+    Float(f64),
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Span {
+    #[prost(sint32, tag = "1")]
+    pub offset: i32,
+    #[prost(uint32, tag = "2")]
+    pub length: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -65,6 +121,34 @@ pub fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> Series {
         samples: samples.iter().map(point).collect(),
         exemplars: Vec::new(),
         histograms: Vec::new(),
+    }
+}
+
+/// A histogram of whole counts: of each bucket its index and its count, ascending, and so many observations of zero.
+pub fn histogram(ts: i64, zeros: u64, buckets: &[(i32, i64)], sum: f64) -> Histogram {
+    let count: i64 = buckets.iter().map(|(_, count)| count).sum();
+    let (mut spans, mut deltas): (Vec<Span>, Vec<i64>) = (Vec::new(), Vec::new());
+    let (mut next, mut before) = (0, 0);
+    for (index, count) in buckets {
+        match spans.last_mut() {
+            Some(last) if *index == next => last.length += 1,
+            _ => spans.push(Span {
+                offset: index - next,
+                length: 1,
+            }),
+        }
+        deltas.push(count - before);
+        (next, before) = (index + 1, *count);
+    }
+    Histogram {
+        count: Some(Count::Int(count.cast_unsigned() + zeros)),
+        sum,
+        zero_threshold: 0.001,
+        zero_count: Some(Zero::Int(zeros)),
+        positive_spans: spans,
+        positive_deltas: deltas,
+        timestamp: ts,
+        ..Histogram::default()
     }
 }
 

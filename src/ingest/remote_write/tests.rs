@@ -7,7 +7,10 @@ use super::*;
 use crate::engine::intake::spellings::Spellings;
 use crate::engine::intake::{Admitted, Intake};
 use crate::engine::promql::source::STALE_BITS;
-use crate::ingest::remote_write::sent::{About, Request, body, packed, series};
+use crate::ingest::remote_write::sent::{
+    self, About, Count, Request, Span, Zero, body, histogram, packed, series,
+};
+use crate::model::histogram::{BUCKETS_MAX, Parts};
 use crate::model::labels::SeriesKey;
 
 /// Decodes for a door that knows nothing.
@@ -28,15 +31,32 @@ fn shown(body: &[u8]) -> String {
         Err(error) => return error.to_string(),
         Ok(decoded) => decoded,
     };
-    let items = decoded.batch.items.iter().map(|i| {
+    let items = (0..).zip(&decoded.batch.items).map(|(place, i)| {
         let key = SeriesKey::from_canonical(key(&decoded, i));
-        format!("{} {key} {} {:?}", i.index, i.ts.unwrap().ms(), i.value)
+        let native = decoded.batch.natives.iter().find(|(at, _)| *at == place);
+        let value = native.map_or(format!("{:?}", i.value), |(_, h)| {
+            assert_eq!(i.value.to_bits(), mark(h).to_bits());
+            shortly(&h.parts())
+        });
+        format!("{} {key} {} {value}", i.index, i.ts.unwrap().ms())
     });
     let refused = decoded
         .refused
         .iter()
         .map(|r| format!("{} {}: {}", r.index, r.field, r.reason));
     items.chain(refused).collect::<Vec<_>>().join("\n")
+}
+
+/// The parts of a histogram on one line.
+fn shortly(p: &Parts) -> String {
+    let zero = format!("{} within {}", p.zero_count, p.zero_threshold);
+    let hint = p.hint;
+    let sides = format!("+{:?} -{:?} {:?}", p.positive, p.negative, p.bounds);
+    let schema = p.schema.number();
+    format!(
+        "{hint:?} schema {schema} count {} sum {} zero {zero} {sides}",
+        p.count, p.sum
+    )
 }
 
 #[test]
@@ -49,7 +69,13 @@ fn series_are_taken_and_refused_one_by_one() {
     latin.labels[1].value = vec![0xe9];
     let mut mixed = series(&[("__name__", "up")], &[(7_000, 1.0)]);
     mixed.exemplars = vec![mixed.samples[0]];
-    mixed.histograms = vec![mixed.samples[0]; 2];
+    mixed.histograms = vec![
+        histogram(8_000, 2, &[(-3, 4), (0, 1), (1, 7)], 5.5),
+        sent::Histogram {
+            schema: 77,
+            ..histogram(8_001, 0, &[], 0.0)
+        },
+    ];
     let told = shown(&body(vec![
         series(
             &[("__name__", "up"), ("job", "api")],
@@ -80,6 +106,7 @@ fn series_are_taken_and_refused_one_by_one() {
         1 up{job="api"} 2000 -inf
         2 my.metric/s{Az="ü",zone="b"} 3000 -0.5
         11 up 7000 1.0
+        12 up 8000 Unknown schema 0 count 14 sum 5.5 zero 2 within 0.001 +[(-3, 4.0), (0, 1.0), (1, 7.0)] -[] []
         14 end 9000 9.0
         3 labels: this series has no metric's name
         4 labels: this series has no metric's name
@@ -89,8 +116,7 @@ fn series_are_taken_and_refused_one_by_one() {
         8 labels: the label with the value "2" has no name
         9 labels: 10000 labels; the limit is 128
         10 labels: a label's value is not UTF-8: incomplete utf-8 byte sequence from index 0
-        12 histograms: native histograms are not kept: send classic ones beside them (`always_scrape_classic_histograms`), or turn `send_native_histograms` off
-        13 histograms: native histograms are not kept: send classic ones beside them (`always_scrape_classic_histograms`), or turn `send_native_histograms` off"#]]
+        13 histograms: there is no schema 77 here: -4 to 8 for exponential buckets, -53 for custom ones"#]]
     .assert_eq(&told);
 }
 
@@ -111,6 +137,176 @@ fn every_bit_of_a_value_is_kept() {
         .collect();
     assert_eq!(back, strange);
     assert!(decoded.batch.exact && decoded.batch.id.is_some());
+}
+
+fn floats(ts: i64) -> sent::Histogram {
+    sent::Histogram {
+        count: Some(Count::Float(7.5)),
+        sum: 3.25,
+        schema: 3,
+        zero_threshold: 0.5,
+        zero_count: Some(Zero::Float(0.5)),
+        negative_spans: vec![Span {
+            offset: -2,
+            length: 1,
+        }],
+        negative_counts: vec![1.5],
+        positive_spans: vec![
+            Span {
+                offset: 1,
+                length: 2,
+            },
+            Span {
+                offset: 3,
+                length: 0,
+            },
+            Span {
+                offset: 1,
+                length: 1,
+            },
+        ],
+        positive_counts: vec![1.0, 2.0, 2.5],
+        reset_hint: 3,
+        timestamp: ts,
+        ..sent::Histogram::default()
+    }
+}
+
+fn custom(ts: i64) -> sent::Histogram {
+    sent::Histogram {
+        schema: -53,
+        zero_threshold: 0.0,
+        custom_values: vec![0.5, 1.0, 10.0],
+        ..histogram(ts, 0, &[(0, 3), (1, 2), (3, 9)], 100.0)
+    }
+}
+
+#[test]
+fn histograms_are_taken_and_refused_one_by_one() {
+    let stale = sent::Histogram {
+        count: Some(Count::Int(0)),
+        sum: f64::from_bits(STALE_BITS),
+        timestamp: 4,
+        ..sent::Histogram::default()
+    };
+    let good = || histogram(5, 0, &[(1, 2), (2, 1)], 1.0);
+    let span = |offset, length| Span { offset, length };
+    let wrong: Vec<sent::Histogram> = vec![
+        sent::Histogram {
+            schema: 9,
+            ..good()
+        },
+        sent::Histogram {
+            positive_spans: vec![span(1, 3)],
+            ..good()
+        },
+        sent::Histogram {
+            positive_spans: vec![span(1, u32::MAX), span(1, u32::MAX)],
+            ..good()
+        },
+        sent::Histogram {
+            positive_spans: vec![span(1, 1), span(-1, 1)],
+            ..good()
+        },
+        sent::Histogram {
+            positive_spans: vec![span(i32::MAX, 2)],
+            ..good()
+        },
+        sent::Histogram {
+            positive_spans: vec![span(5_000, 2)],
+            ..good()
+        },
+        sent::Histogram {
+            positive_deltas: vec![2, -3],
+            ..good()
+        },
+        sent::Histogram {
+            positive_deltas: vec![i64::MAX, i64::MAX],
+            ..good()
+        },
+        sent::Histogram {
+            count: Some(Count::Int(4)),
+            ..good()
+        },
+        sent::Histogram {
+            count: Some(Count::Int(2)),
+            sum: f64::NAN,
+            ..good()
+        },
+        sent::Histogram {
+            positive_counts: vec![1.0, -2.0, 2.5],
+            ..floats(6)
+        },
+        sent::Histogram {
+            zero_count: Some(Zero::Float(-1.0)),
+            ..floats(6)
+        },
+        sent::Histogram {
+            zero_threshold: f64::NAN,
+            ..good()
+        },
+        sent::Histogram {
+            custom_values: vec![1.0],
+            ..good()
+        },
+        sent::Histogram {
+            custom_values: vec![1.0, 1.0, 2.0],
+            ..custom(7)
+        },
+        sent::Histogram {
+            custom_values: vec![1.0],
+            ..custom(7)
+        },
+        sent::Histogram {
+            zero_count: Some(Zero::Int(1)),
+            count: Some(Count::Int(15)),
+            ..custom(7)
+        },
+        sent::Histogram {
+            custom_values: vec![0.0; BUCKETS_MAX + 9],
+            ..custom(7)
+        },
+        sent::Histogram {
+            positive_deltas: vec![0; BUCKETS_MAX + 9],
+            positive_spans: vec![span(0, BUCKETS_MAX as u32 + 9)],
+            ..good()
+        },
+        sent::Histogram {
+            count: Some(Count::Int(9)),
+            sum: f64::NAN,
+            ..good()
+        },
+    ];
+    let mut one = series(&[("__name__", "h")], &[(1, 1.0)]);
+    one.histograms = vec![histogram(2, 2, &[(-3, 4), (0, 1), (1, 7)], 5.5), floats(3)];
+    one.histograms.extend([stale, custom(5)]);
+    one.histograms.extend(wrong);
+    expect_test::expect![[r#"
+        0 h 1 1.0
+        1 h 2 Unknown schema 0 count 14 sum 5.5 zero 2 within 0.001 +[(-3, 4.0), (0, 1.0), (1, 7.0)] -[] []
+        2 h 3 Gauge schema 3 count 7.5 sum 3.25 zero 0.5 within 0.5 +[(1, 1.0), (2, 2.0), (7, 2.5)] -[(-2, 1.5)] []
+        3 h 4 Unknown schema 0 count 0 sum NaN zero 0 within 0 +[] -[] []
+        4 h 5 Unknown schema -53 count 14 sum 100 zero 0 within 0 +[(0, 3.0), (1, 2.0), (3, 9.0)] -[] [0.5, 1.0, 10.0]
+        24 h 5 Unknown schema 0 count 9 sum NaN zero 0 within 0.001 +[(1, 2.0), (2, 1.0)] -[] []
+        5 histograms: there is no schema 9 here: -4 to 8 for exponential buckets, -53 for custom ones
+        6 histograms: positive side: the spans are for 3 buckets, and 2 are there
+        7 histograms: positive side: the spans are for 8589934590 buckets, and 2 are there
+        8 histograms: positive side: a span begins before the end of the one before it
+        9 histograms: positive side: there is no bucket with index 2147483648
+        10 histograms: there is no bucket with index 5000 in schema 0
+        11 histograms: positive side: a bucket has less than nothing in it
+        12 histograms: 18446744073709551614 observations in the buckets, and a count of 3
+        13 histograms: 3 observations in the buckets, and a count of 4
+        14 histograms: 3 observations in the buckets, and a count of 2
+        15 histograms: positive side: a bucket has less than nothing in it
+        16 histograms: the zero bucket has less than nothing in it
+        17 histograms: the zero bucket cannot be NaN wide
+        18 histograms: custom bounds go with schema -53, which has no zero bucket and no negative buckets
+        19 histograms: custom bounds must be numbers that ascend, without +Inf
+        20 histograms: there is no bucket with index 3 in schema -53
+        21 histograms: custom bounds go with schema -53, which has no zero bucket and no negative buckets
+        22 histograms: more than 16384 buckets on one side
+        23 histograms: positive side: more than 16384 buckets or spans"#]].assert_eq(&shown(&body(vec![one])));
 }
 
 #[test]
@@ -145,6 +341,7 @@ fn what_is_no_message_is_refused_as_a_whole() {
     let message = snap::raw::Decoder::new().decompress_vec(&whole).unwrap();
     let told: Vec<String> = [
         b"hello".to_vec(),
+        packed(&[&[0x0a, 3, 0x22, 1, 0x0b][..]].concat()),
         packed(&vec![0; 2 << 20]),
         packed(b"hello"),
         whole[..whole.len() - 3].to_vec(),
@@ -161,6 +358,7 @@ fn what_is_no_message_is_refused_as_a_whole() {
     .collect();
     expect_test::expect![[r#"
         the body is not snappy, its block format: snappy: corrupt input (expected valid offset but got offset 876; dst position: 0)
+        the body is no `prometheus.WriteRequest`: in series 0: it has a group, which no such message has
         the body has 2097152 bytes once it is decompressed; the limit is 1048576: send it in parts
         the body is no `prometheus.WriteRequest`: at series 0: it has a group, which no such message has
         the body is not snappy, its block format: snappy: corrupt input (expected literal read of length 31; remaining src: 28; remaining dst: 31)
@@ -239,6 +437,7 @@ fn labels_beyond_the_limit_are_counted_and_not_kept() {
         known: &spellings.read(),
         decoded: Decoded::default(),
         count: 0,
+        buckets: 0,
     };
     let mut labels = Vec::new();
     let (_, why) = taken.key(&message, &mut labels).unwrap().unwrap_err();
@@ -253,6 +452,58 @@ proptest! {
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let _ = decode(&bytes, 1 << 20);
         let _ = decode(&packed(&bytes), 1 << 20);
+        let length = u32::try_from(bytes.len()).unwrap();
+        let mut inside = vec![0x22];
+        prost::encoding::encode_varint(length.into(), &mut inside);
+        inside.extend_from_slice(&bytes);
+        let mut whole = vec![0x0a];
+        prost::encoding::encode_varint(inside.len() as u64, &mut whole);
+        whole.extend_from_slice(&inside);
+        let _ = decode(&packed(&whole), 1 << 20);
+    }
+
+    #[test]
+    fn any_histogram_is_read_as_it_was_sent_or_refused_within_bounds(
+        schema in prop_oneof![-6_i32..10, Just(-53), any::<i32>()],
+        spans in prop::collection::vec((-9_i32..9, 0_u32..6), 0..5),
+        deltas in prop::collection::vec(-5_i64..9, 0..12),
+        floats in any::<bool>(),
+        bounds in prop::collection::vec(any::<f64>(), 0..4),
+        sum in any::<f64>(),
+    ) {
+        let spans: Vec<Span> = spans.into_iter().map(|(offset, length)| Span { offset, length }).collect();
+        let mut counts: Vec<i64> = Vec::new();
+        for delta in &deltas {
+            counts.push(counts.last().unwrap_or(&0) + delta);
+        }
+        let count = counts.iter().sum::<i64>();
+        let one = sent::Histogram {
+            count: Some(if floats { Count::Float(count as f64) } else { Count::Int(count.unsigned_abs()) }),
+            schema,
+            sum,
+            positive_spans: spans.clone(),
+            positive_deltas: if floats { vec![] } else { deltas },
+            positive_counts: if floats { counts.iter().map(|c| *c as f64).collect() } else { vec![] },
+            custom_values: bounds,
+            ..sent::Histogram::default()
+        };
+        let mut all = series(&[("__name__", "h")], &[]);
+        all.histograms = vec![one];
+        let decoded = decode(&body(vec![all]), 1 << 20).unwrap();
+        prop_assert_eq!(decoded.batch.natives.len() + decoded.refused.len(), 1);
+        if let Some((_, h)) = decoded.batch.natives.first() {
+            let parts = h.parts();
+            prop_assert!(counts.iter().all(|c| *c >= 0));
+            prop_assert_eq!(parts.count, count as f64);
+            let (mut next, mut indexes) = (0, Vec::new());
+            for Span { offset, length } in spans {
+                next += offset;
+                indexes.extend(next..next + length.cast_signed());
+                next += length.cast_signed();
+            }
+            let wanted: Vec<(i32, f64)> = indexes.into_iter().zip(counts.iter().map(|c| *c as f64)).collect();
+            prop_assert_eq!(parts.positive, wanted);
+        }
     }
 
     #[test]

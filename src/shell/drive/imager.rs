@@ -231,6 +231,7 @@ mod tests {
                 closed: closed.clone(),
                 times: vec![HISTORY_SAMPLES_MAX as i64],
                 values: vec![1.0],
+                natives: Vec::new(),
             };
             set.put_back(number, copy);
         }
@@ -242,7 +243,7 @@ mod tests {
                 break;
             }
             count += slice.series.len();
-            assert!(encode(&slice).len() < PAYLOAD_BYTES_MAX);
+            assert!(encode(&slice).1.len() < PAYLOAD_BYTES_MAX);
         }
         assert_eq!(count, 400);
     }

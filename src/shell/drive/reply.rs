@@ -77,14 +77,20 @@ mod tests {
         outcome.unwrap().unwrap().accepted
     }
 
+    fn pushed(accepted: usize) -> Outcome {
+        Ok(Pushed {
+            accepted,
+            ..Pushed::default()
+        })
+    }
+
     #[tokio::test]
     async fn everyone_is_told_its_own_whoever_has_gone() {
         for gone in [None, Some(0), Some(1), Some(2)] {
             let (mut group, mut waiters) = (Vec::new(), Vec::new());
             for accepted in 0..3 {
                 let (reply, waiter) = reply();
-                let refused = Vec::new();
-                group.push((reply, Ok(Pushed { accepted, refused })));
+                group.push((reply, pushed(accepted)));
                 if gone != Some(accepted) {
                     waiters.push((accepted, waiter));
                 }
@@ -100,12 +106,6 @@ mod tests {
     #[tokio::test]
     async fn who_leaves_with_the_answer_unread_has_told_the_others() {
         let (first, patient) = (reply(), reply());
-        let pushed = |accepted| {
-            Ok(Pushed {
-                accepted,
-                ..Pushed::default()
-            })
-        };
         tell_all(vec![(patient.0, pushed(1)), (first.0, pushed(2))]);
         drop(first.1);
         assert_eq!(accepted(patient.1.outcome().await), 1);

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
-use crate::engine::intake::{Admitted, Batch, Intake};
+use crate::engine::intake::{Admitted, Batch, Intake, Refusal};
 use crate::engine::limits::RECORD_BYTES_MAX;
 use crate::engine::series::Sample as Filed;
+use crate::engine::series::native::NativeSample;
 use crate::journal::samples::{Encoder, Sample};
 use crate::model::labels::SeriesKey;
 use crate::model::time::{Duration, Timestamp};
@@ -14,7 +15,10 @@ use crate::shell::clock::Clock;
 use crate::shell::drive::health::Written;
 use crate::shell::drive::queue::Sender;
 use crate::shell::drive::reply::{Outcome, Reply, tell_all};
-use crate::shell::drive::{KIND_OWN_SAMPLES, KIND_SAMPLES, Message, PushFailure, Pushed, Status};
+use crate::shell::drive::{
+    KIND_HISTOGRAMS, KIND_OWN_HISTOGRAMS, KIND_OWN_SAMPLES, KIND_SAMPLES, Message, PushFailure,
+    Pushed, Status,
+};
 use crate::shell::store::log::Keep;
 use crate::shell::store::{Log, Pos, StoreError};
 
@@ -30,6 +34,8 @@ pub const QUEUED_BATCHES_MAX: usize = 4_096;
 const GROUP_SAMPLES_MAX: usize = 200_000;
 /// Samples of our own that wait for a log that takes no records: 24 MiB.
 const OWN_CARRIED_MAX: usize = 1 << 20;
+/// Bytes of our own native histograms that wait for it.
+const OWN_NATIVES_CARRIED_MAX: usize = 64 << 20;
 /// A sample in a record, without its series' key: three numbers of up to ten bytes, and the value.
 const SAMPLE_BYTES_MAX: usize = 40;
 /// A delivery's id in a record.
@@ -79,6 +85,7 @@ impl Sampler {
         let mut new: Vec<SeriesKey> = Vec::new();
         // Samples of our own of such a group: the engine has them, and nobody sends them again.
         let mut own: Vec<Filed> = Vec::new();
+        let mut own_natives: Vec<NativeSample> = Vec::new();
         let mut retained_at = Timestamp::default();
         let mut synced_at = self.clock.now();
         loop {
@@ -107,13 +114,14 @@ impl Sampler {
             let mut group = Admitted {
                 new: std::mem::take(&mut new),
                 own: std::mem::take(&mut own),
+                own_natives: std::mem::take(&mut own_natives),
                 ..Admitted::default()
             };
             let mut waiting: Vec<Waiting> = Vec::new();
             let mut next = Some(first);
             while let Some(submit) = next {
                 self.admit(now, submit, &mut group, &mut waiting);
-                next = if group.samples.len() < GROUP_SAMPLES_MAX {
+                next = if group.weight() < GROUP_SAMPLES_MAX {
                     self.inbox.try_recv().ok()
                 } else {
                     None
@@ -128,6 +136,7 @@ impl Sampler {
                     self.encoder.reset();
                     new = group.new;
                     own = self.carry(group.own);
+                    own_natives = self.carry_natives(group.own_natives);
                     let no = |(reply, _)| (reply, Err(PushFailure::Unavailable(why.clone())));
                     tell_all(waiting.into_iter().map(no).collect());
                 }
@@ -145,10 +154,26 @@ impl Sampler {
     fn carry(&self, mut own: Vec<Filed>) -> Vec<Filed> {
         let lost = own.len().saturating_sub(OWN_CARRIED_MAX);
         own.drain(..lost);
-        self.status
-            .own_lost_total
-            .fetch_add(lost as u64, Ordering::Relaxed);
+        self.lost(lost);
         own
+    }
+
+    /// The same for native histograms.
+    fn carry_natives(&self, mut own: Vec<NativeSample>) -> Vec<NativeSample> {
+        let mut bytes = 0;
+        let newest = own.iter().rev().take_while(|n| {
+            bytes += n.histogram.bytes();
+            bytes <= OWN_NATIVES_CARRIED_MAX
+        });
+        let lost = own.len() - newest.count();
+        own.drain(..lost);
+        self.lost(lost);
+        own
+    }
+
+    fn lost(&self, count: usize) {
+        let lost = &self.status.own_lost_total;
+        lost.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     fn admit(
@@ -159,7 +184,7 @@ impl Sampler {
         waiting: &mut Vec<Waiting>,
     ) {
         let before = self.intake.repeated_total;
-        let from = group.samples.len();
+        let (from, natives_from) = (group.samples.len(), group.natives.len());
         // Samples of our own have the engine's time.
         let ahead_ms = match submit.reply {
             Some(_) => self.clock.ahead_ms(),
@@ -167,6 +192,7 @@ impl Sampler {
         };
         let refused = self.intake.admit(now, ahead_ms, &submit.batch, group);
         let accepted = submit.batch.items.len() - refused.len();
+        let natives = natives(&submit.batch, &refused);
         self.status
             .repeated_total
             .fetch_add(self.intake.repeated_total - before, Ordering::Relaxed);
@@ -177,9 +203,18 @@ impl Sampler {
             Some(reply) => {
                 let weight = [submit.batch.items.len(), submit.batch.bytes()];
                 self.status.wait_no_more(weight);
-                waiting.push((reply, Ok(Pushed { accepted, refused })));
+                let pushed = Pushed {
+                    accepted,
+                    natives,
+                    refused,
+                };
+                waiting.push((reply, Ok(pushed)));
             }
-            None => group.own.extend(group.samples.drain(from..)),
+            None => {
+                group.own.extend(group.samples.drain(from..));
+                let natives = group.natives.drain(natives_from..);
+                group.own_natives.extend(natives);
+            }
         }
     }
 
@@ -187,27 +222,51 @@ impl Sampler {
     /// ones outlive a crash, what is sent again is taken for what it is.
     fn write(&mut self, group: &Admitted) -> Result<Pos, StoreError> {
         let key = |series| self.intake.key(series).map_or(&[][..], SeriesKey::bytes);
-        if group.samples.is_empty() && group.own.is_empty() {
+        if group.is_empty() {
             return Ok(self.log.tail());
         }
         // All in one segment: a new one would make the first records durable whatever becomes of the others. In a new one
         // every series is defined again, and there is more to write.
         let mut segment = self.log.reserve(0)?;
-        let parts = loop {
-            let named = |s: &Filed| match self.encoder.knows(s.series, segment) {
+        let (natives, numbers) = loop {
+            let named = |series| match self.encoder.knows(series, segment) {
                 true => 0,
-                false => key(s.series).len(),
+                false => key(series).len(),
             };
-            let mut all = parts(KIND_SAMPLES, &group.samples, &group.ids, named);
-            all.extend(parts(KIND_OWN_SAMPLES, &group.own, &[], named));
-            let bytes = all.iter().map(|part| part.bytes).sum();
+            let of_native = |n: &NativeSample| named(n.series) + n.histogram.bytes();
+            let of_number = |s: &Filed| named(s.series);
+            let mut natives = parts(
+                KIND_HISTOGRAMS,
+                &group.natives,
+                &group.native_ids,
+                of_native,
+            );
+            natives.extend(parts(
+                KIND_OWN_HISTOGRAMS,
+                &group.own_natives,
+                &[],
+                of_native,
+            ));
+            let mut numbers = parts(KIND_SAMPLES, &group.samples, &group.ids, of_number);
+            numbers.extend(parts(KIND_OWN_SAMPLES, &group.own, &[], of_number));
+            let bytes = natives.iter().map(|part| part.bytes).sum::<usize>()
+                + numbers.iter().map(|part| part.bytes).sum::<usize>();
             let reserved = self.log.reserve(bytes)?;
             if reserved == segment {
-                break all;
+                break (natives, numbers);
             }
             segment = reserved;
         };
-        for part in parts {
+        for part in natives {
+            let samples = part.samples.iter();
+            let samples = samples.map(|n| (n.series, n.ts.ms(), &*n.histogram));
+            let ids: Vec<u128> = part.ids.iter().map(|(_, id)| *id).collect();
+            let mut payload = Vec::new();
+            self.encoder
+                .encode_histograms(segment, group.at, &ids, samples, key, &mut payload);
+            self.log.append(part.kind, &payload)?;
+        }
+        for part in numbers {
             let samples: Vec<Sample> = part.samples.iter().map(stored).collect();
             let ids: Vec<u128> = part.ids.iter().map(|(_, id)| *id).collect();
             let mut payload = Vec::new();
@@ -239,7 +298,7 @@ impl Sampler {
 
     fn acknowledge(&mut self, group: Admitted, pos: Pos, waiting: Vec<Waiting>) {
         // A group of which nothing was taken says nothing about the disk.
-        if !group.samples.is_empty() {
+        if group.count() > 0 {
             if self.status.samples_refused.set(None) {
                 tracing::info!("Sample log written again.");
             }
@@ -247,38 +306,49 @@ impl Sampler {
                 let _ = self.engine.send(Message::Input(report));
             }
         }
-        let count = group.samples.len();
+        let (count, weight) = (group.count(), group.weight());
         self.status
             .samples_total
             .fetch_add(count as u64, Ordering::Relaxed);
         self.status
             .queued_samples
-            .fetch_add(count, Ordering::Relaxed);
+            .fetch_add(weight, Ordering::Relaxed);
         // No tick is late for them: the engine wakes for its ticks by itself, and takes them before whatever is asked.
         let _ = self
             .engine
-            .send_waiting(Message::Samples(group, pos), count);
+            .send_waiting(Message::Samples(group, pos), weight);
         tell_all(waiting);
     }
 }
 
+/// How many native histograms of a batch were not refused; both lists ascend.
+fn natives(batch: &Batch, refused: &[(u32, Refusal)]) -> usize {
+    let (mut refused, mut count) = (refused.iter().peekable(), 0);
+    for (place, _) in &batch.natives {
+        let index = batch.items[*place as usize].index;
+        while refused.next_if(|(at, _)| *at < index).is_some() {}
+        count += usize::from(refused.peek().is_none_or(|(at, _)| *at != index));
+    }
+    count
+}
+
 /// Samples of one record, and the ids of the deliveries that they came in.
-struct Part<'a> {
+struct Part<'a, S> {
     kind: u8,
-    samples: &'a [Filed],
+    samples: &'a [S],
     ids: &'a [(usize, u128)],
     /// At most as long as its record.
     bytes: usize,
 }
 
-/// Samples in parts that each fit into a record of the log: nearly always one. `key_bytes`
-/// says what it takes to name a sample's series.
-fn parts<'a>(
+/// Samples in parts that each fit into a record of the log: nearly always one. `own_bytes`
+/// says what it takes to name a sample's series, and what its histogram takes.
+fn parts<'a, S>(
     kind: u8,
-    samples: &'a [Filed],
+    samples: &'a [S],
     ids: &'a [(usize, u128)],
-    key_bytes: impl Fn(&Filed) -> usize,
-) -> Vec<Part<'a>> {
+    own_bytes: impl Fn(&S) -> usize,
+) -> Vec<Part<'a, S>> {
     let (mut parts, mut ids_left) = (Vec::new(), ids);
     let (mut from, mut bytes) = (0, 0);
     let mut cut = |from: usize, to: usize, bytes: usize| {
@@ -294,7 +364,7 @@ fn parts<'a>(
         });
     };
     for (place, sample) in samples.iter().enumerate() {
-        let more = SAMPLE_BYTES_MAX + key_bytes(sample);
+        let more = SAMPLE_BYTES_MAX + own_bytes(sample);
         if place > from && bytes + more > RECORD_BYTES_MAX {
             cut(from, place, bytes);
             (from, bytes) = (place, 0);

@@ -13,10 +13,14 @@ use crate::engine::intake::{Admitted, Intake};
 use crate::engine::limits::DELIVERY_ID_MEMORY;
 use crate::engine::own::Own;
 use crate::engine::policy::Policy;
-use crate::engine::series::Sample;
+use crate::engine::series::native::NativeSample;
+use crate::engine::series::{Sample, SeriesCopy};
 use crate::engine::state::State;
 use crate::engine::{Effect, Engine, Input};
-use crate::journal::samples::{Encoder, Keys, decode, decode_deliveries};
+use crate::journal::samples::{
+    Batch, DecodeError, Encoder, Keys, decode, decode_deliveries, decode_histograms,
+};
+use crate::model::histogram::Histogram;
 use crate::model::time::{Duration, Timestamp};
 use crate::shell::clock::{Clock, wall};
 use crate::shell::drive::health::{Places, Slots, Written};
@@ -24,7 +28,8 @@ use crate::shell::drive::imager::Imager;
 use crate::shell::drive::queue::queue;
 use crate::shell::drive::sampler::{QUEUED_BATCHES_MAX, Sampler};
 use crate::shell::drive::{
-    Drive, Handle, KIND_ENTRY, KIND_OWN_SAMPLES, KIND_SAMPLES, STATE_VERSION, Status,
+    Drive, Handle, KIND_ENTRY, KIND_HISTOGRAMS, KIND_OWN_HISTOGRAMS, KIND_OWN_SAMPLES,
+    KIND_SAMPLES, STATE_VERSION, Status,
 };
 use crate::shell::store::log::{Options, SegLog};
 use crate::shell::store::replay::{replay, segment_start, written_since};
@@ -255,13 +260,7 @@ fn refile(
             if let Some(at) = covers.get_mut(number as usize) {
                 *at = Pos::new(slice.covers);
             }
-            if let (Some(ts), Some(value)) = (copy.times.last(), copy.values.last()) {
-                intake.note(&Sample {
-                    series: number,
-                    ts: Timestamp::from_ms(*ts),
-                    value: *value,
-                });
-            }
+            note(intake, number, &copy);
             engine.put_back(new, number, copy);
         }
     }
@@ -280,6 +279,58 @@ fn refile(
     )
 }
 
+/// Tells the door of the newest sample of a series.
+fn note(intake: &mut Intake, series: u32, copy: &SeriesCopy) {
+    if let (Some(ts), Some(value)) = (copy.times.last(), copy.values.last()) {
+        intake.note(&Sample {
+            series,
+            ts: Timestamp::from_ms(*ts),
+            value: *value,
+        });
+    }
+    if let Some((ts, histogram)) = copy.natives.last() {
+        intake.note_native(&NativeSample {
+            series,
+            ts: Timestamp::from_ms(*ts),
+            histogram: histogram.clone(),
+        });
+    }
+}
+
+/// A record of numbers or of histograms.
+enum Kind {
+    Numbers(Batch<Option<u32>>),
+    Natives(Batch<Option<u32>, Histogram>),
+}
+
+/// What of a record is to be filed.
+struct Files<'a> {
+    /// Samples before it are not kept any more.
+    since: Timestamp,
+    /// By series, the last position that the image knows of.
+    covers: &'a [Pos],
+    pos: Pos,
+}
+
+impl Files<'_> {
+    fn of<V, S>(
+        &self,
+        batch: Batch<Option<u32>, V>,
+        make: impl Fn(u32, Timestamp, V) -> S,
+    ) -> Vec<S> {
+        if batch.at < self.since {
+            return Vec::new();
+        }
+        let known = |n: u32| self.covers.get(n as usize).is_some_and(|c| self.pos <= *c);
+        let samples = batch.samples.into_iter();
+        let samples = samples.filter_map(|(series, ts, value)| {
+            let series = series.filter(|n| !known(*n))?;
+            Some(make(series, Timestamp::from_ms(ts), value))
+        });
+        samples.collect()
+    }
+}
+
 /// Files the samples from `from` on that the image does not know of; before that, from `remembered` on, only the ids of
 /// deliveries are read.
 fn refile_log(
@@ -295,7 +346,8 @@ fn refile_log(
     let mut unresolved = 0;
     let mut keys: Keys<Option<u32>> = Keys::default();
     let report = replay(dir, remembered, &mut |record| {
-        if !matches!(record.kind, KIND_SAMPLES | KIND_OWN_SAMPLES) {
+        let natives = matches!(record.kind, KIND_HISTOGRAMS | KIND_OWN_HISTOGRAMS);
+        if !natives && !matches!(record.kind, KIND_SAMPLES | KIND_OWN_SAMPLES) {
             return;
         }
         if record.pos < from {
@@ -308,40 +360,60 @@ fn refile_log(
             return;
         }
         let mut new = Vec::new();
-        let decoded = decode(record.payload, record.segment_no, &mut keys, |key| {
-            intake.number(key, &mut new).ok()
-        });
+        let intern = |key: &[u8]| intake.number(key, &mut new).ok();
+        let (payload, segment_no) = (record.payload, record.segment_no);
+        let decoded: Result<Kind, DecodeError> = if natives {
+            decode_histograms(payload, segment_no, &mut keys, intern).map(Kind::Natives)
+        } else {
+            decode(payload, segment_no, &mut keys, intern).map(Kind::Numbers)
+        };
         let Ok(batch) = decoded else {
             tracing::error!(pos = %record.pos, "Sample record not understood; passed over.");
             return;
         };
-        unresolved += batch.unresolved;
-        for id in &batch.deliveries {
-            intake.remember(batch.at, *id);
-        }
-        let known = |n: u32| covers.get(n as usize).is_some_and(|c| record.pos <= *c);
-        let samples = batch.samples.iter().filter_map(|(series, ts, value)| {
-            Some(Sample {
-                series: (*series).filter(|n| !known(*n))?,
-                ts: Timestamp::from_ms(*ts),
-                value: *value,
-            })
-        });
-        let samples: Vec<Sample> = if batch.at < since {
-            Vec::new()
-        } else {
-            samples.collect()
+        let (at, deliveries, missing) = match &batch {
+            Kind::Numbers(b) => (b.at, &b.deliveries, b.unresolved),
+            Kind::Natives(b) => (b.at, &b.deliveries, b.unresolved),
         };
-        samples.iter().for_each(|s| intake.note(s));
-        refiled.samples += samples.len() as u64;
-        let own = record.kind == KIND_OWN_SAMPLES;
-        engine.refile(Admitted {
-            at: batch.at,
+        unresolved += missing;
+        for id in deliveries {
+            intake.remember(at, *id);
+        }
+        let files = Files {
+            since,
+            covers,
+            pos: record.pos,
+        };
+        let mut admitted = Admitted {
+            at,
             new,
-            own: if own { samples.clone() } else { Vec::new() },
-            samples: if own { Vec::new() } else { samples },
-            ids: Vec::new(),
-        });
+            ..Admitted::default()
+        };
+        match batch {
+            Kind::Numbers(batch) => {
+                let samples = files.of(batch, |series, ts, value| Sample { series, ts, value });
+                samples.iter().for_each(|s| intake.note(s));
+                refiled.samples += samples.len() as u64;
+                match record.kind {
+                    KIND_OWN_SAMPLES => admitted.own = samples,
+                    _ => admitted.samples = samples,
+                }
+            }
+            Kind::Natives(batch) => {
+                let natives = files.of(batch, |series, ts, histogram| NativeSample {
+                    series,
+                    ts,
+                    histogram: Arc::new(histogram),
+                });
+                natives.iter().for_each(|n| intake.note_native(n));
+                refiled.samples += natives.len() as u64;
+                match record.kind {
+                    KIND_OWN_HISTOGRAMS => admitted.own_natives = natives,
+                    _ => admitted.natives = natives,
+                }
+            }
+        }
+        engine.refile(admitted);
     })?;
     if unresolved > 0 {
         tracing::error!(

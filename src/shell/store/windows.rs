@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::journal::windows::{
-    KIND_END, KIND_SLICE, Slice, decode, decode_end, encode, encode_end,
+    KIND_END, KIND_MIXED_SLICE, KIND_SLICE, Slice, decode, decode_end, encode, encode_end,
 };
 use crate::shell::store::log::{Options, SegLog};
 use crate::shell::store::replay::replay;
@@ -51,8 +51,8 @@ impl Making {
     /// # Errors
     /// [`StoreError`]; the image is then of no use.
     pub fn add(&mut self, slice: &Slice) -> Result<(), StoreError> {
-        let payload = encode(slice);
-        self.log.append(KIND_SLICE, &payload)?;
+        let (kind, payload) = encode(slice);
+        self.log.append(kind, &payload)?;
         self.count += slice.series.len() as u64;
         self.unsynced_bytes += payload.len();
         if self.unsynced_bytes >= SYNC_BYTES {
@@ -114,7 +114,7 @@ pub fn load(dir: &Path) -> Result<(Vec<Slice>, Vec<PathBuf>), StoreError> {
 fn read(path: &Path) -> Option<Vec<Slice>> {
     let (mut slices, mut sound, mut end) = (Vec::new(), true, None);
     let report = replay(path, Pos::START, &mut |record| match record.kind {
-        KIND_SLICE => match decode(record.payload) {
+        KIND_SLICE | KIND_MIXED_SLICE => match decode(record.kind, record.payload) {
             Some(slice) => slices.push(slice),
             None => sound = false,
         },
@@ -153,6 +153,7 @@ mod tests {
             closed: Vec::new(),
             times: (0..).take(values.len()).collect(),
             values: values.to_vec(),
+            natives: Vec::new(),
         };
         Slice {
             covers,

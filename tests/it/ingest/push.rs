@@ -8,7 +8,7 @@ use super::{now_ms, serving};
 use crate::lab::{Lab, until};
 
 /// A request of remote write; the answer's status, headers and text.
-async fn write(lab: &Lab, body: Vec<u8>) -> (StatusCode, String) {
+pub(super) async fn write(lab: &Lab, body: Vec<u8>) -> (StatusCode, String) {
     let request = lab
         .client
         .post(lab.url("/api/v1/write"))
