@@ -3,7 +3,7 @@ TOOLS ?= $(CURDIR)/target/test-tools
 # Most whole-program tests wait for something; more of them at once cost no more work.
 THREADS ?= $(shell n=$$(nproc); [ $$n -gt 6 ] && echo $$n || echo 6)
 
-.PHONY: test lint bench conformance
+.PHONY: test lint bench performance conformance
 test: lint
 	OPS_TEST_TOOLS=$(TOOLS) sh tests/setup.sh
 	OPS_TEST_TOOLS=$(TOOLS) RUST_TEST_THREADS=$(THREADS) cargo test --quiet
@@ -15,6 +15,10 @@ lint:
 
 bench:
 	cargo bench
+
+# Runs every bench, in about half an hour, and writes docs/BENCHMARKS.md. One of them: OPS_BENCH=write cargo bench --bench NAME
+performance:
+	OPS_BENCH=write cargo bench --no-fail-fast
 
 # Plays the files beside this repository and writes docs/CONFORMANCE.md.
 conformance:

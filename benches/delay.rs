@@ -8,11 +8,20 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use receiver::Receiver;
+use table::{Row, Table};
+
+#[expect(dead_code, reason = "shared with benches that send remote write")]
+mod receiver;
+#[expect(dead_code, reason = "shared with benches that send remote write")]
+#[path = "../src/ingest/remote_write/sent.rs"]
+mod sent;
+mod table;
 
 const RULES: usize = 10_000;
 const TRIALS: usize = 300;
@@ -85,9 +94,8 @@ fn answer(mut stream: TcpStream, told: &Mutex<BTreeMap<String, u128>>) {
     }
 }
 
-fn folder(hook: u16) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("ops-bench-delay-{}", std::process::id()));
-    for sub in ["alerts", "scripts", "started"] {
+fn prepare(dir: &Path, hook: u16) {
+    for sub in ["scripts", "started"] {
         std::fs::create_dir_all(dir.join(sub)).expect("a folder");
     }
     let mut rules = String::new();
@@ -110,23 +118,6 @@ fn folder(hook: u16) -> PathBuf {
         "receivers:\n- name: hook\n  webhook_configs:\n  - url: http://127.0.0.1:{hook}/\n"
     );
     std::fs::write(dir.join("ops.yaml"), settings).expect("settings");
-    dir
-}
-
-fn serve(dir: &Path, port: u16) -> Child {
-    let child = Command::new(env!("CARGO_BIN_EXE_ops"))
-        .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
-        .current_dir(dir)
-        .stdout(Stdio::null())
-        .stderr(std::fs::File::create(dir.join("stderr")).expect("a file"))
-        .spawn()
-        .expect("start ops");
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(Instant::now() < deadline, "ops does not listen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    child
 }
 
 /// One push, answered.
@@ -203,27 +194,45 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
         .unwrap_or(f64::NAN)
 }
 
-fn report(what: &str, mut delays: Vec<f64>) {
+fn report(table: &mut Table, what: &str, mut delays: Vec<f64>, trials: usize) {
     delays.sort_by(f64::total_cmp);
+    let [p50, p90, p99, most] = [0.5, 0.9, 0.99, 1.0].map(|q| quantile(&delays, q));
     println!(
-        "{what:<24} {:>4} of {TRIALS}   p50 {:>5.0} ms   p90 {:>5.0} ms   p99 {:>5.0} ms   max {:>5.0} ms   p99 in ticks {:.3}",
+        "breach → {what:<24} {:>4} of {trials}   p50 {p50:>5.0} ms   p90 {p90:>5.0} ms   p99 {p99:>5.0} ms   max {most:>5.0} ms   p99 in ticks {:.3}",
         delays.len(),
-        quantile(&delays, 0.5),
-        quantile(&delays, 0.9),
-        quantile(&delays, 0.99),
-        quantile(&delays, 1.0),
-        quantile(&delays, 0.99) / TICK_MS,
+        p99 / TICK_MS,
+    );
+    let mut row = |case: String, ours: f64, unit, most| {
+        table.row(Row {
+            case: format!("from the breach to {what}: {case}"),
+            unit,
+            ours: vec![ours],
+            most,
+            ..Row::default()
+        });
+    };
+    row("p50".to_owned(), p50, "ms", None);
+    row("p99".to_owned(), p99, "ms", Some(TICK_MS + 20.0));
+    let lost = trials.saturating_sub(delays.len());
+    row(
+        format!("lost, of {trials}"),
+        lost as f64,
+        "breaches",
+        Some(0.0),
     );
 }
 
 fn main() {
+    let mut table = Table::open("delay", &[]);
     let (hook, told) = webhook();
-    let dir = folder(hook);
-    let port = TcpListener::bind("127.0.0.1:0")
-        .and_then(|l| l.local_addr())
-        .expect("a port")
-        .port();
-    let mut child = serve(&dir, port);
+    let ops = Receiver::start("ops", env!("CARGO_BIN_EXE_ops"), "", |dir, port| {
+        prepare(dir, hook);
+        let listen = format!("127.0.0.1:{port}");
+        ["serve", "--listen", &listen].map(str::to_owned).to_vec()
+    });
+    let ops = ops.expect("ops starts");
+    let (port, dir) = (ops.port, &ops.folder);
+    let trials = table.size(TRIALS, TRIALS / 10);
     rate(port, None, Duration::from_secs(1));
     let most = rate(port, None, Duration::from_secs(4));
     let pause = Duration::from_secs_f64(CONNECTIONS as f64 / (most / 2.0));
@@ -235,7 +244,7 @@ fn main() {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connect");
     stream.set_nodelay(true).expect("nodelay");
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-    for i in 0..TRIALS {
+    for i in 0..trials {
         seed ^= seed << 13;
         seed ^= seed >> 7;
         seed ^= seed << 17;
@@ -259,14 +268,15 @@ fn main() {
     let hooks = breached
         .iter()
         .filter_map(|(name, at)| Some(since(*at, *told.get(name)?)));
-    report("breach → webhook", hooks.collect());
+    let all: Vec<f64> = hooks.collect();
+    report(&mut table, "the webhook's first byte", all, trials);
     let starts = breached.iter().filter_map(|(name, at)| {
         let made = std::fs::metadata(dir.join("started").join(name)).ok()?;
         let at_ns = made.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
         Some(since(*at, at_ns.as_nanos()))
     });
-    report("breach → script's line 1", starts.collect());
-    child.kill().expect("stop ops");
-    child.wait().expect("ops ends");
-    std::fs::remove_dir_all(&dir).expect("clean up");
+    let all: Vec<f64> = starts.collect();
+    report(&mut table, "the script's first line", all, trials);
+    drop(ops);
+    table.write();
 }

@@ -14,8 +14,13 @@ use ops::engine::series::Sample;
 use ops::engine::{Engine, Input};
 use ops::model::labels::{Labels, SeriesKey};
 use ops::model::time::Timestamp;
+use table::{Row, Table, figure};
+
+mod table;
 
 const START_MS: i64 = 1_700_000_000_000;
+/// What a rule may cost at twice as many: it counts as linear if it is not a quarter more.
+const LINEAR: f64 = 0.8;
 
 fn rules(count: usize) -> Vec<Arc<Rule>> {
     let text = "metric: m\nwindow: 3m\nthreshold: 1000\nnotify: [oncall@example.com]\n".to_owned();
@@ -135,7 +140,7 @@ fn resident_kib() -> u64 {
 }
 
 /// Door, windows and one rule over all series; nothing is left out but the process itself.
-fn memory() {
+fn memory(table: &mut Table) {
     let before = resident_kib();
     let mut door = Intake::default();
     let mut engine = Engine::default();
@@ -186,18 +191,29 @@ fn memory() {
     println!(
         "memory, 100,000 series of one rule, 20 samples each, 3 labels: {bytes} bytes a series"
     );
+    table.row(Row {
+        case: "100,000 series of 20 samples and 3 labels, one rule: resident memory of one"
+            .to_owned(),
+        unit: "bytes",
+        ours: vec![bytes as f64],
+        most: Some(1_024.0),
+        ..Row::default()
+    });
     black_box((&door, &engine));
 }
 
 fn main() {
-    memory();
+    let mut table = Table::open("evaluate", &[]);
+    memory(&mut table);
     println!(
         "{:>9}  {:>10}  {:>10}  {:>12}  {:>6}",
         "rules", "tick ms", "floor ms", "ns per rule", "ratio"
     );
-    for count in [1_000, 10_000, 100_000, 200_000] {
+    let mut before = None;
+    let rounds = table.size(7, 2);
+    for count in [1_000, 10_000, 100_000, 200_000].map(|count| table.size(count, count / 10)) {
         let mut engine = engine(count, 180);
-        let tick = best(7, |round| {
+        let tick = best(rounds, |round| {
             engine.handle(
                 Timestamp::from_ms(START_MS + 179_000 + round as i64),
                 Input::Tick,
@@ -212,7 +228,7 @@ fn main() {
                     .collect()
             })
             .collect();
-        let floor = best(7, |_| {
+        let floor = best(rounds, |_| {
             black_box(
                 plain
                     .iter()
@@ -227,5 +243,30 @@ fn main() {
             tick.as_secs_f64() * 1e9 / count as f64,
             tick.as_secs_f64() / floor.as_secs_f64()
         );
+        let tick_ms = tick.as_secs_f64() * 1e3;
+        table.row(Row {
+            case: format!("{} rules: a tick", figure(count as f64)),
+            unit: "ms",
+            ours: vec![tick_ms],
+            beside: "the bare mean of the same numbers in plain arrays",
+            theirs: vec![floor.as_secs_f64() * 1e3],
+            most: (count == 100_000).then_some(100.0),
+            ..Row::default()
+        });
+        if let Some((fewer, each)) = before
+            && fewer * 2 == count
+        {
+            table.row(Row {
+                case: format!("{} rules: one rule of a tick", figure(count as f64)),
+                unit: "ns",
+                ours: vec![tick_ms * 1e6 / count as f64],
+                beside: &format!("{} rules", figure(fewer as f64)),
+                theirs: vec![each],
+                least: Some(LINEAR),
+                ..Row::default()
+            });
+        }
+        before = Some((count, tick_ms * 1e6 / count as f64));
     }
+    table.write();
 }

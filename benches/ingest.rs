@@ -16,6 +16,9 @@ use ops::engine::policy::Policy;
 use ops::model::time::Duration;
 use ops::shell::drive::start::Start;
 use ops::shell::load::Loaded;
+use table::{Row, Table, figure};
+
+mod table;
 
 #[derive(serde::Deserialize)]
 #[expect(dead_code, reason = "the floor parses and does nothing")]
@@ -77,6 +80,7 @@ fn load(url: &str, script: &std::path::Path, seconds: u32) -> f64 {
 }
 
 fn main() {
+    let mut table = Table::open("ingest", &["wrk"]);
     let dir = std::env::temp_dir().join(format!("ops-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("scratch folder");
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -120,24 +124,35 @@ fn main() {
         tokio::spawn(async move { axum::serve(floor, bare).await });
         addresses
     });
-    for (items, floor_path) in [(1, "metric"), (1_000, "metrics")] {
+    let seconds = table.size(4, 1);
+    for (items, floor_path, least) in [(1, "metric", 0.7), (1_000, "metrics", 0.6)] {
         let script = script(&dir, items);
-        let mut ratios = Vec::new();
+        let (mut bare, mut durable) = (Vec::new(), Vec::new());
         for _ in 0..3 {
-            let bare = load(&format!("http://{floor}/{floor_path}"), &script, 4) * items as f64;
-            let durable = load(&format!("http://{ours}/metric"), &script, 4) * items as f64;
+            let rate = |url: String| load(&url, &script, seconds) * items as f64;
+            let floor = rate(format!("http://{floor}/{floor_path}"));
+            let ours = rate(format!("http://{ours}/metric"));
             println!(
-                "{items:>5} samples a request: floor {bare:>10.0}/s  durable {durable:>10.0}/s  ratio {:.2}",
-                durable / bare
+                "{items:>5} samples a request: floor {floor:>10.0}/s  durable {ours:>10.0}/s  ratio {:.2}",
+                ours / floor
             );
-            ratios.push(durable / bare);
+            bare.push(floor);
+            durable.push(ours);
         }
-        ratios.sort_by(f64::total_cmp);
-        println!(
-            "{items:>5} samples a request: median ratio {:.2}",
-            ratios[1]
-        );
+        table.row(Row {
+            case: format!(
+                "samples a request: {}; durable before the answer",
+                figure(items as f64)
+            ),
+            unit: "samples/s",
+            ours: durable,
+            beside: "a bare handler that only parses the JSON",
+            theirs: bare,
+            least: Some(least),
+            ..Row::default()
+        });
     }
     runtime.shutdown_background();
     let _ = std::fs::remove_dir_all(&dir);
+    table.write();
 }

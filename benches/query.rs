@@ -1,13 +1,12 @@
-//! Range queries over 1,000 series and an hour, at a step of 15 s, over HTTP: ours, and Debian's Prometheus in the same
-//! run if it is installed, with the same samples and the same answers. The floor is that the samples, in plain arrays,
-//! are copied and summed.
+//! Range queries over 1,000 series and an hour, at a step of 15 s, over HTTP: ours, and in the same run Prometheus and
+//! VictoriaMetrics (Debian's `prometheus` and `victoria-metrics`, where they are installed), with the same samples.
+//! Prometheus must answer the same; VictoriaMetrics has another `rate`, and must answer as many series. The floor is that
+//! the samples, in plain arrays, are copied and summed.
 //!
-//! `cargo bench --bench query` (needs Debian's package `prometheus` for the comparison)
+//! `cargo bench --bench query`
 
-use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration as Wall, Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,7 +18,18 @@ use ops::shell::drive::KIND_SAMPLES;
 use ops::shell::drive::start::Start;
 use ops::shell::store::Log;
 use ops::shell::store::log::{Options, SegLog};
+use peers::{prometheus, victoria};
+use receiver::{Connection, Receiver};
+use sent::{body, series};
 use serde_json::Value;
+use table::{Row, Table};
+
+mod peers;
+#[expect(dead_code, reason = "shared with another bench, which uses more of it")]
+mod receiver;
+#[path = "../src/ingest/remote_write/sent.rs"]
+mod sent;
+mod table;
 
 const SERIES: u32 = 1_000;
 const STEP_MS: i64 = 15_000;
@@ -97,70 +107,36 @@ async fn ours(data: &Path) -> String {
     url
 }
 
-struct Prometheus(Child, String);
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+/// Sends the same samples to another program, oldest first.
+fn fill(receiver: &Receiver, start: i64) {
+    let mut to = Connection::to(receiver);
+    for step in 0..=BEFORE + STEPS {
+        let all = (0..SERIES).map(|n| {
+            let (instance, zone) = (n.to_string(), (n % 20).to_string());
+            let labels = [
+                ("__name__", "requests_total"),
+                ("instance", instance.as_str()),
+                ("zone", zone.as_str()),
+            ];
+            series(&labels, &[(start + step * STEP_MS, value(n, step))])
+        });
+        to.send(receiver, &body(all.collect()));
     }
-}
-
-/// Debian's Prometheus with the same samples; `None`: it is not installed.
-fn theirs(data: &Path, start: i64) -> Option<Prometheus> {
-    let mut text = String::new();
-    for series in 0..SERIES {
-        for step in 0..=BEFORE + STEPS {
-            let at = (start + step * STEP_MS) / 1_000;
-            let _ = writeln!(
-                text,
-                "requests_total{{instance=\"{series}\",zone=\"{}\"}} {} {at}",
-                series % 20,
-                value(series, step)
-            );
-        }
-    }
-    let samples = data.join("samples.om");
-    std::fs::write(&samples, text + "# EOF\n").expect("write the samples");
-    std::fs::write(data.join("prometheus.yml"), "").expect("write a configuration");
-    let blocks = Command::new("promtool")
-        .args(["tsdb", "create-blocks-from", "openmetrics"])
-        .args([&samples, &data.join("tsdb")])
-        .stdout(Stdio::null())
-        .status()
-        .ok()?;
-    assert!(blocks.success(), "promtool makes no blocks");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
-    let address = free.expect("an address").to_string();
-    let child = Command::new("prometheus")
-        .arg(format!("--web.listen-address={address}"))
-        .arg(format!(
-            "--storage.tsdb.path={}",
-            data.join("tsdb").display()
-        ))
-        .arg(format!(
-            "--config.file={}",
-            data.join("prometheus.yml").display()
-        ))
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    Some(Prometheus(child, format!("http://{address}")))
 }
 
 /// The answer, and the shortest of some times that it takes.
-async fn time(url: &str, query: &str, start: i64) -> (Value, Wall) {
+async fn time(url: &str, query: &str, start: i64, times: usize) -> (Value, Wall) {
     let client = reqwest::Client::new();
     let (from, to) = (start + BEFORE * STEP_MS, start + (BEFORE + STEPS) * STEP_MS);
     let form = format!(
-        "query={}&start={}&end={}&step=15",
+        "query={}&start={}&end={}&step=15&nocache=1",
         query.replace('+', "%2B"),
         from / 1_000,
         to / 1_000
     );
     let mut best = Wall::MAX;
     let mut answer = Value::Null;
-    for _ in 0..15 {
+    for _ in 0..times {
         let began = Instant::now();
         let request = client
             .post(format!("{url}/api/v1/query_range"))
@@ -221,6 +197,7 @@ fn same(a: &Value, b: &Value) -> bool {
 
 #[tokio::main]
 async fn main() {
+    let mut table = Table::open("query", &["prometheus", "victoria-metrics"]);
     let data = std::env::temp_dir().join(format!("ops-bench-query-{}", std::process::id()));
     std::fs::create_dir_all(&data).expect("a folder");
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -228,47 +205,69 @@ async fn main() {
     let start = (now / STEP_MS - BEFORE - STEPS) * STEP_MS;
     write_ours(&data, start);
     let our = ours(&data).await;
-    let their = theirs(&data, start);
-    if let Some(Prometheus(_, url)) = &their {
-        let ready = format!("{url}/-/ready");
-        let began = Instant::now();
-        while !reqwest::get(&ready).await.is_ok_and(|r| r.status() == 200) {
-            assert!(
-                began.elapsed() < Wall::from_secs(60),
-                "Prometheus does not start"
-            );
-            tokio::time::sleep(Wall::from_millis(50)).await;
+    let peers = [
+        ("Prometheus", prometheus(|_| "empty.yml")),
+        ("VictoriaMetrics", victoria()),
+    ];
+    for (name, peer) in &peers {
+        match peer {
+            Some(peer) => fill(peer, start),
+            None => println!("SKIPPED {name}: not installed"),
         }
-    } else {
-        println!("SKIPPED the comparison: prometheus is not installed");
     }
-    let floor = floor();
+    if let (_, Some(victoria)) = &peers[1] {
+        // What it took in the last second is not looked at before this.
+        victoria.page("/internal/force_flush");
+    }
+    let (floor, times) = (floor(), table.size(15, 3));
     println!(
         "floor: {SERIES} series x {STEPS} steps copied and summed in plain arrays {:.2} ms",
         ms(floor)
     );
     for query in QUERIES {
-        let (answer, took) = time(&our, query, start).await;
+        let (answer, took) = time(&our, query, start, times).await;
         assert_eq!(answer["status"], "success", "{answer}");
         print!(
             "{query:<52} ours {:>7.2} ms ({:>4.0} x floor)",
             ms(took),
             took.as_secs_f64() / floor.as_secs_f64()
         );
-        if let Some(Prometheus(_, url)) = &their {
-            let (expected, theirs) = time(url, query, start).await;
-            assert!(
-                same(&answer["data"], &expected["data"]),
-                "{query}: answers differ"
-            );
+        let mut row = |beside, theirs: Option<Wall>| {
+            table.row(Row {
+                case: format!("`{query}`"),
+                unit: "ms",
+                ours: vec![ms(took)],
+                beside,
+                theirs: theirs.map(ms).into_iter().collect(),
+                ..Row::default()
+            });
+        };
+        for (name, peer) in &peers {
+            let Some(peer) = peer else {
+                row(name, None);
+                continue;
+            };
+            let url = format!("http://127.0.0.1:{}", peer.port);
+            let (expected, theirs) = time(&url, query, start, times).await;
+            if *name == "Prometheus" {
+                assert!(
+                    same(&answer["data"], &expected["data"]),
+                    "{query}: answers differ"
+                );
+            }
+            let series = |a: &Value| a["data"]["result"].as_array().map(Vec::len);
+            assert_eq!(series(&answer), series(&expected), "{query}, {name}");
             print!(
-                ", Prometheus {:>7.2} ms, ratio {:.2}",
+                ", {name} {:>7.2} ms, ratio {:.2}",
                 ms(theirs),
-                took.as_secs_f64() / theirs.as_secs_f64()
+                theirs.as_secs_f64() / took.as_secs_f64()
             );
+            row(name, Some(theirs));
         }
+        row("samples copied and summed in plain arrays", Some(floor));
         println!();
     }
-    drop(their);
+    drop(peers);
     let _ = std::fs::remove_dir_all(&data);
+    table.write();
 }

@@ -11,15 +11,18 @@
 
 use std::time::{Duration, Instant};
 
+use peers::{PATH, prometheus, victoria};
 use receiver::{Connection, Receiver, now_ms};
 use sent::{body, series};
+use table::{Row, Table, figure};
 
 #[path = "remote_write/load.rs"]
 mod load;
-#[path = "remote_write/receiver.rs"]
+mod peers;
 mod receiver;
 #[path = "../src/ingest/remote_write/sent.rs"]
 mod sent;
+mod table;
 
 const SERIES: usize = 10_000;
 const SAMPLES_A_REQUEST: usize = 1_000;
@@ -29,8 +32,6 @@ const ROUNDS: i64 = 200;
 const MANY_SERIES: usize = 200_000;
 /// Samples of each of them, 15 s apart.
 const MANY_ROUNDS: i64 = 20;
-/// Where all of them take remote write.
-const PATH: &str = "/api/v1/write";
 
 /// The request of one part of the series, at one time.
 fn request(part: usize, ts: i64) -> Vec<u8> {
@@ -83,8 +84,17 @@ fn rounds(receiver: &Receiver, rounds: std::ops::Range<i64>, start: i64) -> Dura
     took[took.len() * 99 / 100]
 }
 
-/// Seconds of processor time a million samples.
-fn speed(receiver: &Receiver) -> f64 {
+/// What one receiver took.
+struct Speed {
+    /// Seconds of processor time a million samples.
+    cpu: f64,
+    /// Microseconds of processor time a new series.
+    new: f64,
+    /// Samples a second.
+    rate: f64,
+}
+
+fn speed(receiver: &Receiver) -> Speed {
     let start = now_ms() - 400_000;
     let (cpu, begun) = (receiver.cpu(), Instant::now());
     rounds(receiver, 0..1, start);
@@ -107,22 +117,26 @@ fn speed(receiver: &Receiver) -> f64 {
         slow.as_secs_f64() * 1e3,
         receiver.memory()
     );
-    cpu / samples * 1e6
+    Speed {
+        cpu: cpu / samples * 1e6,
+        new,
+        rate: samples / took,
+    }
 }
 
-/// Bytes of resident memory an active series.
-fn memory(receiver: &Receiver) -> f64 {
+/// Bytes of resident memory an active series, of so many.
+fn memory(receiver: &Receiver, many: usize) -> f64 {
     let (before, start) = (receiver.memory(), now_ms() - MANY_ROUNDS * 15_000);
     let mut to = Connection::to(receiver);
     for round in 0..MANY_ROUNDS {
-        for part in 0..MANY_SERIES / SAMPLES_A_REQUEST {
+        for part in 0..many / SAMPLES_A_REQUEST {
             to.send(receiver, &request(part, start + round * 15_000));
         }
     }
     let grown = receiver.memory().saturating_sub(before);
-    let each = (grown << 20) as f64 / MANY_SERIES as f64;
+    let each = (grown << 20) as f64 / many as f64;
     println!(
-        "{:>16}: {each:>6.0} bytes a series ({before} MiB, then {} MiB with {MANY_SERIES} series of {MANY_ROUNDS} samples)",
+        "{:>16}: {each:>6.0} bytes a series ({before} MiB, then {} MiB with {many} series of {MANY_ROUNDS} samples)",
         receiver.name,
         before + grown
     );
@@ -144,55 +158,85 @@ fn ours(rules: &[String]) -> Receiver {
     ops.expect("ops starts")
 }
 
-fn prometheus() -> Option<Receiver> {
-    Receiver::start("prometheus", "prometheus", PATH, |dir, port| {
-        vec![
-            format!("--config.file={}", dir.join("empty.yml").display()),
-            format!("--storage.tsdb.path={}", dir.join("data").display()),
-            format!("--web.listen-address=127.0.0.1:{port}"),
-            "--web.enable-remote-write-receiver".to_owned(),
-        ]
-    })
-}
+/// The peers, and how many times better ours is meant to be than each: in processor time and in memory.
+type Start = fn() -> Option<Receiver>;
+const PEERS: [(&str, Start, f64, Option<f64>); 2] = [
+    ("Prometheus", || prometheus(|_| "empty.yml"), 5.0, Some(2.0)),
+    ("VictoriaMetrics", victoria, 1.5, None),
+];
 
-fn victoria() -> Option<Receiver> {
-    Receiver::start("victoria-metrics", "victoria-metrics", PATH, |dir, port| {
-        vec![
-            format!("-storageDataPath={}", dir.join("data").display()),
-            format!("-httpListenAddr=127.0.0.1:{port}"),
-        ]
-    })
-}
-
-/// Each receiver in turn, and how many times ours the others need.
-fn compared(what: &str, measure: impl Fn(&Receiver) -> f64, rounds: usize) {
-    for _ in 0..rounds {
-        let own = measure(&ours(&[]));
-        for other in [prometheus as fn() -> Option<Receiver>, victoria] {
-            if let Some(other) = other() {
-                let theirs = measure(&other);
-                println!("{:>16}: {:.1} times our {what}", other.name, theirs / own);
-            }
+/// Each receiver in turn.
+fn speeds(table: &mut Table) {
+    let mut own: Vec<Speed> = Vec::new();
+    let mut others: Vec<Vec<Speed>> = PEERS.iter().map(|_| Vec::new()).collect();
+    for _ in 0..table.size(3, 1) {
+        own.push(speed(&ours(&[])));
+        for ((_, start, ..), speeds) in PEERS.iter().zip(&mut others) {
+            speeds.extend(start().as_ref().map(speed));
         }
+    }
+    let all = |of: &[Speed], what: fn(&Speed) -> f64| of.iter().map(what).collect::<Vec<f64>>();
+    for ((beside, _, least, _), theirs) in PEERS.iter().zip(&others) {
+        let mut row = |case: &str, unit, what: fn(&Speed) -> f64, least| {
+            table.row(Row {
+                case: format!(
+                    "{} series, {} samples a request: {case}",
+                    figure(SERIES as f64),
+                    figure(SAMPLES_A_REQUEST as f64)
+                ),
+                unit,
+                ours: all(&own, what),
+                beside,
+                theirs: all(theirs, what),
+                least,
+                ..Row::default()
+            });
+        };
+        let cpu = "processor time of a million samples";
+        row(cpu, "s", |s| s.cpu, Some(*least));
+        row("acknowledged", "samples/s", |s| s.rate, None);
+        row("processor time of a new series", "µs", |s| s.new, None);
+    }
+}
+
+fn memories(table: &mut Table) {
+    let many = table.size(MANY_SERIES, MANY_SERIES / 10);
+    let own = memory(&ours(&[]), many);
+    for (beside, start, _, least) in PEERS {
+        let theirs = start().map(|other| memory(&other, many));
+        table.row(Row {
+            case: format!(
+                "{} series of {MANY_ROUNDS} samples: resident memory of one",
+                figure(many as f64)
+            ),
+            unit: "bytes",
+            ours: vec![own],
+            beside,
+            theirs: theirs.into_iter().collect(),
+            least,
+            ..Row::default()
+        });
     }
 }
 
 fn main() {
-    let word = std::env::args().skip(1).find(|a| !a.starts_with('-'));
+    let mut table = Table::open("remote_write", &["prometheus", "victoria-metrics"]);
+    let word = table.word.clone();
     let wanted = |name: &str| word.as_ref().is_none_or(|w| name.contains(w.as_str()));
     if wanted("burst") {
-        load::burst();
+        load::burst(&mut table);
     }
     if wanted("capacity") {
-        load::capacity();
+        load::capacity(&mut table);
     }
     if wanted("bomb") {
-        load::bomb();
+        load::bomb(&mut table);
     }
     if wanted("speed") {
-        compared("processor time", speed, 3);
+        speeds(&mut table);
     }
     if wanted("memory") {
-        compared("memory", memory, 1);
+        memories(&mut table);
     }
+    table.write();
 }

@@ -15,6 +15,9 @@ use ops::shell::drive::start::Start;
 use ops::shell::store::log::{Options, SegLog};
 use ops::shell::store::replay::replay;
 use ops::shell::store::{Log, Pos};
+use table::{Row, Table, figure};
+
+mod table;
 
 const SERIES: u32 = 20_000;
 const BATCH: usize = 10_000;
@@ -84,6 +87,7 @@ fn open(data: &Path, image: bool) -> Wall {
 }
 
 fn main() {
+    let mut table = Table::open("restart", &[]);
     let data: PathBuf =
         std::env::temp_dir().join(format!("ops-bench-restart-{}", std::process::id()));
     std::fs::create_dir_all(&data).expect("a folder");
@@ -102,6 +106,7 @@ fn main() {
     println!("{SERIES} series, windows of 1 h for the board");
     let mut total = 0;
     for (history, session) in [(300_u32, 1_u64), (900, 2), (2_400, 3)] {
+        let history = table.size(history, history / 20);
         write(
             &data,
             &keys,
@@ -129,8 +134,22 @@ fn main() {
             ms(from_image),
             from_image.as_secs_f64() / floor.as_secs_f64(),
         );
+        for (from, took) in [("the log", from_log), ("an image", from_image)] {
+            table.row(Row {
+                case: format!(
+                    "{} samples in the log: restart from {from}",
+                    figure(f64::from(total * SERIES))
+                ),
+                unit: "ms",
+                ours: vec![ms(took)],
+                beside: "the log read and its sums checked",
+                theirs: vec![ms(floor)],
+                ..Row::default()
+            });
+        }
     }
     std::fs::remove_dir_all(&data).expect("clean up");
+    table.write();
 }
 
 fn ms(wall: Wall) -> f64 {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::receiver::{Connection, Receiver, now_ms};
 use crate::sent::{body, series};
+use crate::table::{Row, Table, figure};
 use crate::{CONNECTIONS, SAMPLES_A_REQUEST, SERIES, ours, request};
 
 /// Rules of the burst, each on all series.
@@ -14,20 +15,26 @@ const RULES: usize = 20;
 const FLOOD_REQUESTS: usize = 48;
 const FLOOD_SERIES: usize = 50;
 const FLOOD_SAMPLES: usize = 10_000;
+/// How long the burst grows.
+const BURST_S: f64 = 30.0;
 /// Series of one bomb.
 const BOMB_SERIES: usize = 520_000;
 const BOMBS: usize = 5;
 
-/// The number that an instant query answers; 0 if it answers nothing.
-fn asked(receiver: &Receiver, query: &str) -> f64 {
-    let page = receiver.page(&format!("/api/v1/query?query={query}"));
-    let value: serde_json::Value = serde_json::from_str(&page).expect("JSON");
-    let value = value["data"]["result"][0]["value"][1].as_str();
-    value.map_or(0.0, |v| v.parse().expect("a number"))
+/// What must be there and what must not, and what it took.
+fn told(table: &mut Table, case: &str, what: &str, ours: f64, unit: &str, most: Option<f64>) {
+    table.row(Row {
+        case: format!("{case}: {what}"),
+        unit,
+        ours: vec![ours],
+        most,
+        ..Row::default()
+    });
 }
 
 /// From 2,000 to 120,000 samples a second within 30 s, with rules on all of these series; then kill -9.
-pub fn burst() {
+pub fn burst(table: &mut Table) {
+    let seconds = table.size(BURST_S, BURST_S / 5.0);
     let rules: Vec<String> = (0..RULES)
         .map(|i| {
             format!(
@@ -45,11 +52,11 @@ pub fn burst() {
     let mut slowest = Duration::ZERO;
     loop {
         let at = begun.elapsed().as_secs_f64();
-        if at >= 30.0 {
+        if at >= seconds {
             break;
         }
         // The integral of a rate that grows from 2,000 to 120,000 a second.
-        let due = 2_000.0 * at + 118_000.0 / 60.0 * at * at;
+        let due = 2_000.0 * at + 118_000.0 / (2.0 * seconds) * at * at;
         if sent >= due {
             std::thread::sleep(Duration::from_millis(2));
             continue;
@@ -67,19 +74,34 @@ pub fn burst() {
     let [refused, repeated, skipped] = ["samples_refused", "samples_repeated", "ticks_skipped"]
         .map(|name| ops.counter(&format!("ops_{name}_total")));
     assert_eq!((refused, repeated), (0.0, 0.0), "refused, or taken twice");
-    assert!(skipped == 0.0 && ticks >= 29.0, "a tick was skipped");
+    assert!(
+        skipped == 0.0 && ticks >= seconds - 1.0,
+        "a tick was skipped"
+    );
     drop(to);
     ops.die_and_start_again();
-    let there = asked(
-        &ops,
-        "sum(count_over_time(http_request_duration_seconds_count[20m]))",
-    );
+    let there = ops.asked("sum(count_over_time(http_request_duration_seconds_count[20m]))");
     assert_eq!(there, sent, "an acknowledged sample is lost");
     println!(
-        "burst to 120,000/s in 30 s, {RULES} rules: {sent:.0} samples acknowledged, {there:.0} there after kill -9; \
+        "burst to 120,000/s in {seconds} s, {RULES} rules: {sent:.0} samples acknowledged, {there:.0} there after kill -9; \
          {ticks:.0} ticks of 1 s, none skipped; slowest answer {:.1} ms; at most {most} MiB",
         slowest.as_secs_f64() * 1e3
     );
+    let case = format!("2,000 to 120,000 samples/s in {seconds} s, {RULES} rules on all series");
+    let mut row = |what: &str, ours: f64, unit: &str, most| {
+        told(table, &case, what, ours, unit, most);
+    };
+    let lost = "acknowledged and not there after kill -9";
+    row("acknowledged", sent, "samples", None);
+    row(lost, sent - there, "samples", Some(0.0));
+    row("skipped", skipped, "ticks", Some(0.0));
+    row(
+        "the slowest answer",
+        slowest.as_secs_f64() * 1e3,
+        "ms",
+        None,
+    );
+    row("memory at most", most as f64, "MiB", None);
 }
 
 /// A body of many samples of few series that nobody else sends.
@@ -100,7 +122,7 @@ fn flood(number: usize, start: i64) -> Vec<u8> {
 }
 
 /// Far more at once than may wait for the disk, while Prometheus sends as it always does.
-pub fn capacity() {
+pub fn capacity(table: &mut Table) {
     let ops = ours(&[]);
     let started = Receiver::start("sender", "prometheus", "", |dir, port| {
         let (to, own) = (ops.port, format!("127.0.0.1:{port}"));
@@ -115,7 +137,7 @@ pub fn capacity() {
             format!("--web.listen-address={own}"),
         ]
     });
-    let held = || asked(&ops, "sum(count_over_time(up[10m]))");
+    let held = || ops.asked("sum(count_over_time(up[10m]))");
     let patience = Instant::now();
     while started.is_some() && held() < 4.0 {
         assert!(
@@ -126,7 +148,7 @@ pub fn capacity() {
     }
     let start = now_ms() - 450_000;
     let bodies: Vec<Vec<u8>> = (0..FLOOD_REQUESTS).map(|n| flood(n, start)).collect();
-    let (told, most) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (told_429, most) = (AtomicU64::new(0), AtomicU64::new(0));
     let begun = Instant::now();
     std::thread::scope(|scope| {
         for body in &bodies {
@@ -140,24 +162,36 @@ pub fn capacity() {
                     }
                     assert_eq!(answer.status, 429, "{}", answer.body);
                     assert!(answer.head.contains("retry-after: 1"), "{}", answer.head);
-                    told.fetch_add(1, Ordering::Relaxed);
+                    told_429.fetch_add(1, Ordering::Relaxed);
                     std::thread::sleep(Duration::from_secs(1));
                 }
             });
         }
     });
-    let (took, told) = (begun.elapsed(), told.load(Ordering::Relaxed));
-    assert!(told > 0, "all of it was within capacity");
+    let (took, told_429) = (begun.elapsed(), told_429.load(Ordering::Relaxed));
+    assert!(told_429 > 0, "all of it was within capacity");
     let wanted = (FLOOD_REQUESTS * FLOOD_SERIES * FLOOD_SAMPLES) as f64;
     let taken = ops.counter("ops_samples_total");
     assert!(taken >= wanted, "an acknowledged sample is missing");
     println!(
-        "beyond capacity: {FLOOD_REQUESTS} requests at once of {} samples, {told} times 429 with Retry-After, all {wanted:.0} \
+        "beyond capacity: {FLOOD_REQUESTS} requests at once of {} samples, {told_429} times 429 with Retry-After, all {wanted:.0} \
          taken within {:.1} s; at most {} MiB",
         FLOOD_SERIES * FLOOD_SAMPLES,
         took.as_secs_f64(),
         most.load(Ordering::Relaxed)
     );
+    let case = format!(
+        "{FLOOD_REQUESTS} requests of {} samples at once",
+        figure((FLOOD_SERIES * FLOOD_SAMPLES) as f64)
+    );
+    let mut row = |what: &str, ours: f64, unit: &str, most| {
+        told(table, &case, what, ours, unit, most);
+    };
+    let refused = "told to come again (429 with `Retry-After`)";
+    row(refused, told_429 as f64, "answers", None);
+    row("all taken within", took.as_secs_f64(), "s", None);
+    let most = most.load(Ordering::Relaxed) as f64;
+    row("memory at most", most, "MiB", None);
     let Some(sender) = started else {
         println!("SKIPPED: prometheus is not installed, and did not send meanwhile");
         return;
@@ -179,6 +213,10 @@ pub fn capacity() {
          none is missing here",
         own.len()
     );
+    let sending = "samples that Prometheus sends meanwhile";
+    row(sending, own.len() as f64, "samples of `up`", None);
+    let missing = "missing of them, or given up";
+    row(missing, failed + lost as f64, "samples", Some(0.0));
 }
 
 /// When `up` has a sample, as one receiver tells it; in order, as all times have the same length.
@@ -193,7 +231,7 @@ fn times_of_up(receiver: &Receiver) -> BTreeSet<String> {
 }
 
 /// Labels that never have the same value twice: bounds for one metric and for all, and who was there goes on.
-pub fn bomb() {
+pub fn bomb(table: &mut Table) {
     let ops = ours(&[]);
     let (mut to, begun) = (Connection::to(&ops), Instant::now());
     let good = |value: f64| body(vec![series(&[("__name__", "good")], &[(now_ms(), value)])]);
@@ -228,7 +266,7 @@ pub fn bomb() {
     let refused = taken.iter().map(|t| BOMB_SERIES - t).sum::<usize>();
     assert_eq!(metric + all, refused as f64, "what was refused is counted");
     let patience = Instant::now();
-    while asked(&ops, "good") != 2.0 {
+    while ops.asked("good") != 2.0 {
         assert!(
             patience.elapsed() < Duration::from_secs(30),
             "others are harmed"
@@ -242,4 +280,17 @@ pub fn bomb() {
         ops.memory(),
         ops.counter("ops_ticks_skipped_total")
     );
+    let case = format!(
+        "{BOMBS} metrics of {} new series each",
+        figure(BOMB_SERIES as f64)
+    );
+    let mut row = |what: &str, ours: f64, unit: &str, most| {
+        told(table, &case, what, ours, unit, most);
+    };
+    let taken_of_one = taken.iter().copied().max().unwrap_or(0) as f64;
+    let taken_of_all = taken.iter().sum::<usize>() as f64;
+    row("taken of one", taken_of_one, "series", Some(500_000.0));
+    row("taken of all", taken_of_all, "series", Some(2_000_000.0));
+    row("refused and counted", refused as f64, "series", None);
+    row("memory then", ops.memory() as f64, "MiB", None);
 }

@@ -182,3 +182,29 @@ fn dependencies_keep_the_licence_and_the_one_tls_provider() {
         assert!(!line.contains("GPL"), "{line}");
     }
 }
+
+#[test]
+fn every_bench_is_in_the_table_of_figures() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let (manifest, page, about) = (
+        read("Cargo.toml"),
+        read("docs/BENCHMARKS.md"),
+        read("docs/PERFORMANCE.md"),
+    );
+    let benches = manifest.split("[[bench]]\nname = \"").skip(1);
+    let names: Vec<&str> = benches.filter_map(|b| b.split('"').next()).collect();
+    assert!(names.len() > 5, "{names:?}");
+    for name in names {
+        // Its run, and at least one figure.
+        let rows = page.matches(&format!("\n| `{name}` |")).count();
+        assert!(
+            rows >= 2,
+            "{name} has no figures: OPS_BENCH=write cargo bench --bench {name}"
+        );
+        assert!(
+            about.contains(&format!("`{name}`")),
+            "{name} is not told of"
+        );
+    }
+}

@@ -1,5 +1,5 @@
-//! A receiver that runs as a process of its own: started in a scratch folder, asked for its processor time and memory,
-//! and sent requests of remote write.
+//! A program that runs as a process of its own, ours or another: started in a scratch folder, asked for its processor
+//! time and memory, and sent requests of remote write. It ends with the value that stands for it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::sent::packed;
 
-/// A receiver under test.
+/// How long a start or an answer may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A program under test.
 pub struct Receiver {
     pub name: &'static str,
     command: Command,
@@ -28,7 +31,8 @@ impl Drop for Receiver {
 }
 
 impl Receiver {
-    /// Starts a program in a folder of its own; `None` if it is not installed.
+    /// Starts a program in a folder of its own and waits until it answers; `None` if it is not installed. It takes
+    /// remote write at `path`, or none at all if that is empty.
     pub fn start(
         name: &'static str,
         program: &str,
@@ -47,9 +51,9 @@ impl Receiver {
             .args(args(&folder, port))
             .current_dir(&folder)
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stderr(std::fs::File::create(folder.join("stderr")).expect("scratch folder"));
         let child = command.spawn().ok()?;
-        let receiver = Self {
+        let mut receiver = Self {
             name,
             command,
             child,
@@ -61,8 +65,9 @@ impl Receiver {
         Some(receiver)
     }
 
-    fn listens(&self) {
-        for _ in 0..600 {
+    fn listens(&mut self) {
+        let patience = Instant::now();
+        while patience.elapsed() < PATIENCE {
             // Prometheus listens before it takes anything: only an empty request that is taken says that it is there.
             if TcpStream::connect(("127.0.0.1", self.port)).is_ok()
                 && (self.path.is_empty()
@@ -70,9 +75,19 @@ impl Receiver {
             {
                 return;
             }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("{} has ended, {status}: {}", self.name, self.told());
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
-        panic!("{} does not listen", self.name);
+        panic!("{} does not listen: {}", self.name, self.told());
+    }
+
+    /// The end of what it wrote to stderr.
+    fn told(&self) -> String {
+        let text = std::fs::read_to_string(self.folder.join("stderr")).unwrap_or_default();
+        let from = text.len().saturating_sub(2_000);
+        String::from_utf8_lossy(text.as_bytes().get(from..).unwrap_or_default()).into_owned()
     }
 
     /// Processor time so far, seconds.
@@ -93,6 +108,7 @@ impl Receiver {
     /// A page of it.
     pub fn page(&self, path: &str) -> String {
         let mut tcp = TcpStream::connect(("127.0.0.1", self.port)).expect("connected");
+        tcp.set_read_timeout(Some(PATIENCE)).expect("a socket");
         // The old version of HTTP: the answer comes in one piece, to the end of the connection.
         let head = format!("GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n");
         tcp.write_all(head.as_bytes()).expect("sent");
@@ -109,6 +125,14 @@ impl Receiver {
         let lines = page.lines().filter(|l| l.starts_with(name));
         let values = lines.filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok());
         values.sum()
+    }
+
+    /// The number that an instant query answers; 0 if it answers nothing.
+    pub fn asked(&self, query: &str) -> f64 {
+        let page = self.page(&format!("/api/v1/query?query={query}"));
+        let value: serde_json::Value = serde_json::from_str(&page).expect("JSON");
+        let value = value["data"]["result"][0]["value"][1].as_str();
+        value.map_or(0.0, |v| v.parse().expect("a number"))
     }
 
     /// kill -9, and the same program again in the same folder.
@@ -154,6 +178,7 @@ impl Connection {
     pub fn to(receiver: &Receiver) -> Self {
         let tcp = TcpStream::connect(("127.0.0.1", receiver.port)).expect("connected");
         tcp.set_nodelay(true).expect("a socket");
+        tcp.set_read_timeout(Some(PATIENCE)).expect("a socket");
         Self(BufReader::new(tcp))
     }
 
