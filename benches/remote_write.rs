@@ -20,6 +20,7 @@ use table::{Row, Table, figure};
 mod load;
 mod peers;
 mod receiver;
+#[expect(dead_code, reason = "shared with the tests, which use more of it")]
 #[path = "../src/ingest/remote_write/sent.rs"]
 mod sent;
 mod table;
