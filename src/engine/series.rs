@@ -477,6 +477,9 @@ fn quantile(mut values: Vec<f64>, q: f64) -> Option<f64> {
 #[derive(Debug, Default)]
 pub struct SeriesSet {
     all: Vec<Series>,
+    /// For each series how often its samples have changed. Apart from the series, so that the numbers of the many series of
+    /// one rule lie side by side.
+    changes: Vec<u32>,
     names: Names,
     /// No sample at or before this time comes any more, ms since the epoch.
     settled_ms: i64,
@@ -507,6 +510,7 @@ impl SeriesSet {
         let number = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
         self.names.add(key, number, &self.all);
         self.all.push(Series::new(key.clone()));
+        self.changes.push(0);
         (number, true)
     }
     /// The numbers of a metric's series, ascending.
@@ -524,6 +528,7 @@ impl SeriesSet {
     }
     /// Puts back what a series held, before anything else is filed for it. Samples must ascend.
     pub fn put_back(&mut self, number: u32, copy: SeriesCopy) {
+        self.changed(number);
         if let Some(series) = self.all.get_mut(number as usize) {
             series.closed.iter().for_each(|c| self.history.remove(c));
             copy.closed.iter().for_each(|c| self.history.add(c));
@@ -563,6 +568,11 @@ impl SeriesSet {
         self.get(number)
             .is_some_and(|s| s.newest_point(before.ms(), ts.ms()).is_some())
     }
+    fn changed(&mut self, number: u32) {
+        if let Some(changes) = self.changes.get_mut(number as usize) {
+            *changes = changes.wrapping_add(1);
+        }
+    }
     /// Notes that a sample of that time came at `at`.
     fn look_for_late(&mut self, at: Timestamp, ts: Timestamp) {
         // Settled may have passed it by while it waited for a slow disk.
@@ -573,6 +583,7 @@ impl SeriesSet {
     /// Files a number that came at `at`.
     pub fn file_one(&mut self, number: u32, at: Timestamp, ts: Timestamp, value: f64) {
         self.look_for_late(at, ts);
+        self.changed(number);
         if let Some(series) = self.all.get_mut(number as usize) {
             // What a sender's fast clock says is no reason to drop what the present is judged by.
             if !self.keep_all {

@@ -26,8 +26,8 @@ pub struct Labels(BTreeMap<String, String>);
 
 impl Labels {
     /// No labels.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self(BTreeMap::new())
     }
     /// The value of a label, or "" where it has none: in this field, missing and empty are the same.
     pub fn get(&self, name: &str) -> &str {

@@ -58,6 +58,7 @@ impl Plan {
         for turn in 0.. {
             ws.prepare(self, source.settled());
             let period = Period { start: at, end: at };
+            std::mem::swap(&mut ws.growths, &mut self.growths);
             let result = Run {
                 plan: self,
                 source,
@@ -66,6 +67,7 @@ impl Plan {
                 ws,
             }
             .step(at);
+            std::mem::swap(&mut ws.growths, &mut self.growths);
             if !self.has_fresh(ws) {
                 return result;
             }

@@ -95,6 +95,8 @@ pub(super) struct OverTime {
     pub args_from: Origin,
     /// For `rate` and `increase`: metrics that are perhaps no counters, and which slot is of which.
     pub doubts: Option<Doubts>,
+    /// For these of plain windows of series: the place of what is kept of them from one evaluation to the next.
+    pub kept: Option<usize>,
 }
 
 /// Metrics that are perhaps no counters.

@@ -13,6 +13,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use crate::engine::promql::ast::{At, Expr};
+use crate::engine::promql::functions::rate::Kept;
 use crate::engine::promql::part::{Input, Node, Scalar};
 use crate::engine::promql::resolve::{self, Resolved};
 use crate::engine::promql::settings::{EvalError, Settings};
@@ -135,6 +136,8 @@ pub struct Plan {
     pub(super) root: Root,
     /// For each subquery how far ahead of a step its value looks, in milliseconds; `None`: it may look anywhere.
     pub(super) rings: Vec<Option<i64>>,
+    /// Of each function over plain windows that keeps it: the growth of each series.
+    pub(super) growths: Vec<Vec<Kept>>,
     /// Label sets that only evaluation can know (`count_values`, `info`), as far as they have been seen.
     pub(super) tables: Vec<Table>,
     /// Tells plans apart.
@@ -166,6 +169,7 @@ impl Plan {
             nodes,
             root,
             rings,
+            growths,
             tables,
         } = resolve::resolve(&expr, source, settings, frame, Vec::new())?;
         Ok(Self {
@@ -175,6 +179,7 @@ impl Plan {
             nodes,
             root,
             rings,
+            growths: vec![Vec::new(); growths],
             tables,
             token: Arc::new(()),
         })
@@ -206,6 +211,7 @@ impl Plan {
         self.nodes = resolved.nodes;
         self.root = resolved.root;
         self.rings = resolved.rings;
+        self.growths = vec![Vec::new(); resolved.growths];
         self.tables = resolved.tables;
         self.token = Arc::new(());
         Ok(())

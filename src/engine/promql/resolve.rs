@@ -43,6 +43,8 @@ pub(super) struct Resolved {
     pub nodes: Vec<Node>,
     pub root: Root,
     pub rings: Vec<Option<i64>>,
+    /// How many functions keep the growth of their series.
+    pub growths: usize,
     pub tables: Vec<Table>,
 }
 
@@ -65,6 +67,7 @@ pub(super) struct Resolver<'s, S> {
     /// How many subqueries are around us.
     depth: usize,
     rings: Vec<Option<i64>>,
+    growths: usize,
     /// Label sets of dynamic parts that earlier evaluations have seen, and how many of these parts have come by.
     tables: Vec<Table>,
     dynamic: usize,
@@ -91,6 +94,7 @@ pub(super) fn resolve<S: Source>(
         scopes: 0,
         depth: 0,
         rings: Vec::new(),
+        growths: 0,
         tables,
         dynamic: 0,
         labels: Index::default(),
@@ -122,6 +126,7 @@ pub(super) fn resolve<S: Source>(
         nodes: resolver.nodes,
         root,
         rings: resolver.rings,
+        growths: resolver.growths,
         tables: resolver.tables,
     })
 }

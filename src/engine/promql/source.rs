@@ -104,6 +104,11 @@ pub trait Source {
     fn last_drop(&self, _series: u32) -> i64 {
         i64::MAX
     }
+    /// How often the samples of a series have changed, modulo 2^32; `None`: nobody counts. What was found in a window is
+    /// kept for as long as this stays the same and no sample leaves or enters the window.
+    fn changes(&self, _series: u32) -> Option<u32> {
+        None
+    }
     /// No sample at or before this time will come, change or go any more. What a subquery has computed up to here is
     /// kept from one tick to the next.
     fn settled(&self) -> i64 {

@@ -20,6 +20,7 @@ use crate::model::labels::{Labels, Matcher};
 mod agree;
 mod bounds;
 mod core;
+mod growth;
 
 /// Series in memory.
 #[derive(Clone, Debug, Default)]

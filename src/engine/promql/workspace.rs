@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::engine::promql::annotate::Notes;
 use crate::engine::promql::column::{Column, Sample};
+use crate::engine::promql::functions::rate::Kept;
 use crate::engine::promql::functions::window::{Piece, Split, Window};
 use crate::engine::promql::plan::Plan;
 use crate::engine::promql::source::{Point, Scratch};
@@ -27,6 +28,8 @@ pub struct Workspace {
     /// Parts that are the same at all times of a query and have been evaluated for it.
     pub(super) done: Vec<bool>,
     pub(super) rings: Vec<Ring>,
+    /// What the plan keeps, lent for an evaluation.
+    pub(super) growths: Vec<Vec<Kept>>,
     pub(super) scratch: Scratch,
     pub(super) spare: Scratch,
     pub(super) split: Split,

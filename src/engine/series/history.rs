@@ -172,7 +172,8 @@ impl SeriesSet {
         }
         self.history.adjust();
         for _ in 0..ENDED_LOOK {
-            let Some(series) = self.all.get_mut(self.round.next as usize) else {
+            let number = self.round.next;
+            let Some(series) = self.all.get_mut(number as usize) else {
                 self.round = Round {
                     ended: self.round.found,
                     ..Round::default()
@@ -186,6 +187,7 @@ impl SeriesSet {
                 self.round.found += 1;
                 if series.len() > 1 {
                     series.release(&mut self.history);
+                    self.changed(number);
                 }
             }
         }

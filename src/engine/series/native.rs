@@ -262,6 +262,7 @@ impl SeriesSet {
         histogram: Arc<Histogram>,
     ) {
         self.look_for_late(at, ts);
+        self.changed(number);
         if let Some(series) = self.all.get_mut(number as usize) {
             self.shed_total += series.push_native(ts.ms(), histogram, &mut self.history) as u64;
             if !self.keep_all {

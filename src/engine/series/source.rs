@@ -89,6 +89,10 @@ impl Source for SeriesSet {
         self.get(series).map_or(i64::MAX, |s| s.drop_ms)
     }
 
+    fn changes(&self, series: u32) -> Option<u32> {
+        self.changes.get(series as usize).copied()
+    }
+
     fn settled(&self) -> i64 {
         self.settled_ms
     }

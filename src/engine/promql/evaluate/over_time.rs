@@ -13,7 +13,8 @@ use crate::engine::promql::annotate::Notes;
 use crate::engine::promql::ast::Edges;
 use crate::engine::promql::column::Column;
 use crate::engine::promql::evaluate::Run;
-use crate::engine::promql::functions::window::Window;
+use crate::engine::promql::functions::rate::{Growth, Kept};
+use crate::engine::promql::functions::window::{Split, Window};
 use crate::engine::promql::functions::{Ask, RangeFn, Tools, Yield, apply, over_time, rate};
 use crate::engine::promql::part::{Doubts, Input, OverTime};
 use crate::engine::promql::settings::EvalError;
@@ -21,6 +22,9 @@ use crate::engine::promql::source::{Samples, Scratch, Source, Value, is_stale};
 use crate::engine::promql::workspace::Workspace;
 use crate::model::histogram::Histogram;
 use crate::model::labels::Labels;
+
+/// Whose samples they are, before that is known.
+static NO_LABELS: Labels = Labels::new();
 
 impl<S: Source> Run<'_, S> {
     /// The samples of a series in (after, upto].
@@ -61,12 +65,8 @@ impl<S: Source> Run<'_, S> {
     ) -> Result<(), EvalError> {
         // The functions of most rules have loops of their own.
         match over.function {
-            RangeFn::Rate => self.each_window(over, at, out, |ask, window, tools| {
-                Ok(rate::extrapolated(ask, window, true, true, tools))
-            })?,
-            RangeFn::Increase => self.each_window(over, at, out, |ask, window, tools| {
-                Ok(rate::extrapolated(ask, window, true, false, tools))
-            })?,
+            RangeFn::Rate => self.each_growth(over, at, out, true)?,
+            RangeFn::Increase => self.each_growth(over, at, out, false)?,
             RangeFn::Avg => self.each_window(over, at, out, |ask, window, tools| {
                 Ok(over_time::avg(ask, window, tools.notes))
             })?,
@@ -87,41 +87,13 @@ impl<S: Source> Run<'_, S> {
         out: &mut Column,
         function: impl Fn(&Ask<'_>, Window<'_>, &mut Tools<'_>) -> Result<Yield, EvalError>,
     ) -> Result<(), EvalError> {
-        let mut args = [0.0; 2];
-        for (value, scalar) in args.iter_mut().zip(&over.args) {
-            *value = self.scalar(scalar, at);
-        }
-        let (when, range, edges) = match &over.input {
-            Input::Series {
-                select,
-                range,
-                edges,
-            } => (select.when, *range, *edges),
-            Input::Steps(subquery) => (subquery.when, subquery.range, Edges::Plain),
-        };
-        let upto = when.time(at, self.period);
-        let after = upto.saturating_sub(range);
-        let mut ask = Ask {
-            function: over.function,
-            args,
-            at,
-            start: after,
-            end: upto,
-            seconds: range as f64 / 1_000.0,
-            edges,
-            from: over.args_from,
-            labels: &Labels::new(),
-            last_drop: i64::MAX,
-        };
-        let (from, to) = self.around(edges, after, upto);
+        let mut ask = self.ask(over, at);
+        let (after, upto) = (ask.start, ask.end);
         if let Input::Steps(subquery) = &over.input {
             self.fill_ring(subquery, after, upto)?;
         }
-        let (limit, starts) = (
-            self.plan.settings.limits.samples,
-            self.plan.settings.start_timestamps,
-        );
-        let source = self.source;
+        let bounds = self.bounds(&over.input, &ask);
+        let (source, limit) = (self.source, self.plan.settings.limits.samples);
         let Workspace {
             scratch,
             spare,
@@ -140,27 +112,8 @@ impl<S: Source> Run<'_, S> {
         match &over.input {
             Input::Series { select, .. } => {
                 for ((slot, series), of) in select.series.iter().enumerate().zip(over.of.iter()) {
-                    let window = match source.samples(*series, from, to, scratch) {
-                        Samples::Floats { times, values } => {
-                            ask.last_drop = source.last_drop(*series);
-                            Window {
-                                times,
-                                values,
-                                ..Window::default()
-                            }
-                        }
-                        Samples::Mixed(points) => {
-                            ask.last_drop = i64::MAX;
-                            split.fill(points, starts);
-                            if select.stats {
-                                let first = when.time(self.period.start, self.period);
-                                let begin = first.saturating_sub(range).saturating_sub(1);
-                                let before = piece_before(source, *series, begin, after, spare);
-                                split.keep_stats(before);
-                            }
-                            split.window()
-                        }
-                    };
+                    let room = (&mut *scratch, &mut *spare, &mut *split);
+                    let window = read(source, *series, &bounds, room, &mut ask);
                     if window.is_empty() {
                         continue;
                     }
@@ -185,6 +138,136 @@ impl<S: Source> Run<'_, S> {
             }
         }
         Ok(())
+    }
+
+    /// As [`Run::each_window`] for `rate` and `increase`. Of rules, whose windows often hold the same samples from one
+    /// evaluation to the next, what was found in them is kept, and then no sample is looked at.
+    fn each_growth(
+        &mut self,
+        over: &OverTime,
+        at: i64,
+        out: &mut Column,
+        per_second: bool,
+    ) -> Result<(), EvalError> {
+        let source = self.source;
+        let kept = over.kept.filter(|place| *place < self.ws.growths.len());
+        let (Input::Series { select, .. }, Some(place)) = (&over.input, kept) else {
+            return self.each_window(over, at, out, |ask, window, tools| {
+                Ok(rate::extrapolated(ask, window, true, per_second, tools))
+            });
+        };
+        let mut ask = self.ask(over, at);
+        let (after, upto) = (ask.start, ask.end);
+        let bounds = self.bounds(&over.input, &ask);
+        let limit = self.plan.settings.limits.samples;
+        let Workspace {
+            scratch,
+            spare,
+            split,
+            notes,
+            floats,
+            touched,
+            growths,
+            ..
+        } = &mut *self.ws;
+        let mut tools = Tools {
+            notes,
+            floats,
+            memo: rate::Memo::default(),
+        };
+        let Some(kept) = growths.get_mut(place) else {
+            return Ok(());
+        };
+        kept.resize(select.series.len(), Kept::default());
+        let slots = select.series.iter().zip(over.of.iter()).zip(kept);
+        for (slot, ((series, of), kept)) in slots.enumerate() {
+            let changes = source.changes(*series);
+            if let Some(growth) = changes.and_then(|c| kept.still(c, after, upto)) {
+                *touched += growth.samples();
+                if let Some(v) = growth.extrapolated(&ask, true, per_second, &mut tools.memo) {
+                    out.put(slot, v);
+                }
+                continue;
+            }
+            let room = (&mut *scratch, &mut *spare, &mut *split);
+            let window = read(source, *series, &bounds, room, &mut ask);
+            *touched += window.len();
+            if *touched > limit {
+                return Err(EvalError::samples());
+            }
+            ask.labels = &of.labels;
+            let growth = if window.is_of_numbers() {
+                Growth::of(&ask, window, true)
+            } else {
+                put(
+                    out,
+                    slot,
+                    rate::extrapolated(&ask, window, true, per_second, &mut tools),
+                );
+                None
+            };
+            *kept = Kept::default();
+            let Some(growth) = growth else { continue };
+            if let Some(v) = growth.extrapolated(&ask, true, per_second, &mut tools.memo) {
+                out.put(slot, v);
+            }
+            // What lies ahead of the window would enter it without a change.
+            if let Some(changes) = changes
+                && source.newest(*series, upto, i64::MAX).is_none()
+            {
+                *kept = Kept::new(growth, after, changes);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a function is asked at a time; whose samples they are is not said yet.
+    #[inline(always)]
+    fn ask(&self, over: &OverTime, at: i64) -> Ask<'static> {
+        let mut args = [0.0; 2];
+        for (value, scalar) in args.iter_mut().zip(&over.args) {
+            *value = self.scalar(scalar, at);
+        }
+        let (when, range, edges) = match &over.input {
+            Input::Series {
+                select,
+                range,
+                edges,
+            } => (select.when, *range, *edges),
+            Input::Steps(subquery) => (subquery.when, subquery.range, Edges::Plain),
+        };
+        let upto = when.time(at, self.period);
+        let after = upto.saturating_sub(range);
+        Ask {
+            function: over.function,
+            args,
+            at,
+            start: after,
+            end: upto,
+            seconds: range as f64 / 1_000.0,
+            edges,
+            from: over.args_from,
+            labels: &NO_LABELS,
+            last_drop: i64::MAX,
+        }
+    }
+
+    fn bounds(&self, input: &Input, ask: &Ask<'_>) -> Bounds {
+        let (from, to) = self.around(ask.edges, ask.start, ask.end);
+        let stats = match input {
+            Input::Series { select, range, .. } if select.stats => {
+                let first = select.when.time(self.period.start, self.period);
+                Some(first.saturating_sub(*range).saturating_sub(1))
+            }
+            Input::Series { .. } | Input::Steps(_) => None,
+        };
+        Bounds {
+            from,
+            to,
+            after: ask.start,
+            starts: self.plan.settings.start_timestamps,
+            stats,
+        }
     }
 
     /// Which samples are read for a window (after, upto]: with such ends more than lie in it.
@@ -244,6 +327,49 @@ impl<S: Source> Run<'_, S> {
                     .map_or(&[][..], |r| &r.rows);
                 Ok(rows.iter().any(|r| !r.window(after, upto).is_empty()))
             }
+        }
+    }
+}
+
+/// Which samples of a series are read.
+struct Bounds {
+    /// Later than that.
+    from: i64,
+    /// Not later than that.
+    to: i64,
+    /// The window itself begins after that.
+    after: i64,
+    /// Whether start timestamps count.
+    starts: bool,
+    /// Where of histograms only count and sum are wanted: the one before the window is looked for from here on.
+    stats: Option<i64>,
+}
+
+/// The window of a series.
+#[inline(always)]
+fn read<'w, S: Source>(
+    source: &'w S,
+    series: u32,
+    bounds: &Bounds,
+    (scratch, spare, split): (&'w mut Scratch, &mut Scratch, &'w mut Split),
+    ask: &mut Ask<'_>,
+) -> Window<'w> {
+    match source.samples(series, bounds.from, bounds.to, scratch) {
+        Samples::Floats { times, values } => {
+            ask.last_drop = source.last_drop(series);
+            Window {
+                times,
+                values,
+                ..Window::default()
+            }
+        }
+        Samples::Mixed(points) => {
+            ask.last_drop = i64::MAX;
+            split.fill(points, bounds.starts);
+            if let Some(begin) = bounds.stats {
+                split.keep_stats(piece_before(source, series, begin, bounds.after, spare));
+            }
+            split.window()
         }
     }
 }

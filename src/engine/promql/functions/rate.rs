@@ -69,44 +69,135 @@ fn floats(
     per_second: bool,
     tools: &mut Tools<'_>,
 ) -> Option<f64> {
-    let (first_time, last_time) = (*window.times.first()?, *window.times.last()?);
-    let (first, last) = (*window.values.first()?, *window.values.last()?);
-    let mut result = last - first;
-    if !window.starts.is_empty() {
-        if counter {
-            result += resets(ask, window, tools.notes);
-        }
-        if let Some(start) = first_start(ask, window.start(0), first_time, counter) {
-            let ends = Ends {
-                first: first_time,
-                last: last_time,
-                gaps: window.values.len() - 1,
-            };
-            return Some((result + first) * since(ask, &ends, start, per_second));
-        }
-    } else if counter && ask.last_drop > first_time {
+    if window.starts.is_empty() {
+        let growth = Growth::of(ask, window, counter)?;
+        return growth.extrapolated(ask, counter, per_second, &mut tools.memo);
+    }
+    let mut growth = Growth::between(window)?;
+    if counter {
+        growth.difference += resets(ask, window, tools.notes);
+    }
+    if let Some(start) = first_start(ask, window.start(0), growth.first_ms, counter) {
+        let whole = growth.difference + growth.first;
+        return Some(whole * since(ask, &growth.ends(), start, per_second));
+    }
+    growth.extrapolated(ask, counter, per_second, &mut tools.memo)
+}
+
+/// What a difference needs to know of a window of numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::engine::promql) struct Growth {
+    /// Time of the first sample.
+    pub first_ms: i64,
+    /// Time of the last.
+    pub last_ms: i64,
+    first: f64,
+    /// The last less the first, and of a counter what it had before its drops.
+    difference: f64,
+    /// Samples less one.
+    gaps: u32,
+}
+
+impl Growth {
+    /// That of a window of numbers without start timestamps; `None`: it is empty.
+    #[inline(always)]
+    pub fn of(ask: &Ask<'_>, window: Window<'_>, counter: bool) -> Option<Self> {
+        let mut growth = Self::between(window)?;
         // A drop at or before the first sample is none within the window.
-        result += drops(window.values);
+        if counter && ask.last_drop > growth.first_ms {
+            growth.difference += drops(window.values);
+        }
+        Some(growth)
     }
-    let gaps = window.values.len() - 1;
-    if gaps == 0 {
-        return None;
+
+    #[inline(always)]
+    fn between(window: Window<'_>) -> Option<Self> {
+        let first = *window.values.first()?;
+        Some(Self {
+            first_ms: *window.times.first()?,
+            last_ms: *window.times.last()?,
+            first,
+            difference: *window.values.last()? - first,
+            gaps: u32::try_from(window.values.len() - 1).unwrap_or(u32::MAX),
+        })
     }
-    let memo = &mut tools.memo;
-    if memo.gaps != gaps || memo.first != first_time || memo.last != last_time {
-        let ends = Ends {
-            first: first_time,
-            last: last_time,
-            gaps,
-        };
-        *memo = Memo::new(ask, &ends, per_second);
+
+    /// How many samples the window has.
+    pub fn samples(&self) -> usize {
+        self.gaps as usize + 1
     }
-    let begun = counter && result > 0.0 && first >= 0.0;
-    // Most counters are far from zero: then a product tells what the exact quotient would.
-    if !begun || first * memo.sampled > memo.to_start * result * 1.000_001 {
-        return Some(result * memo.factor);
+
+    fn ends(&self) -> Ends {
+        Ends {
+            first: self.first_ms,
+            last: self.last_ms,
+            gaps: self.gaps as usize,
+        }
     }
-    Some(result * memo.not_below_zero(ask, first / result, per_second))
+
+    /// The difference, extrapolated to the ends of the window; `None` of one sample.
+    #[inline(always)]
+    pub fn extrapolated(
+        &self,
+        ask: &Ask<'_>,
+        counter: bool,
+        per_second: bool,
+        memo: &mut Memo,
+    ) -> Option<f64> {
+        if self.gaps == 0 {
+            return None;
+        }
+        let ends = self.ends();
+        if memo.gaps != ends.gaps || memo.first != ends.first || memo.last != ends.last {
+            *memo = Memo::new(ask, &ends, per_second);
+        }
+        let (first, result) = (self.first, self.difference);
+        let begun = counter && result > 0.0 && first >= 0.0;
+        // Most counters are far from zero: then a product tells what the exact quotient would.
+        if !begun || first * memo.sampled > memo.to_start * result * 1.000_001 {
+            return Some(result * memo.factor);
+        }
+        Some(result * memo.not_below_zero(ask, first / result, per_second))
+    }
+}
+
+/// The growth of one series in the window of the last evaluation, for as long as the window holds the same samples.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine::promql) struct Kept {
+    growth: Growth,
+    /// The begin of the window in which it was found.
+    after: i64,
+    changes: u32,
+}
+
+impl Default for Kept {
+    /// Nothing.
+    fn default() -> Self {
+        Self {
+            growth: Growth::default(),
+            after: i64::MAX,
+            changes: 0,
+        }
+    }
+}
+
+impl Kept {
+    /// Found in a window that begins after a time; no sample of the series is later than its last.
+    pub fn new(growth: Growth, after: i64, changes: u32) -> Self {
+        Self {
+            growth,
+            after,
+            changes,
+        }
+    }
+
+    /// The growth in (after, upto], if no sample has come, gone, or left the window at its begin.
+    #[inline(always)]
+    pub fn still(&self, changes: u32, after: i64, upto: i64) -> Option<&Growth> {
+        let growth = &self.growth;
+        let same = self.changes == changes && self.after <= after;
+        (same && after < growth.first_ms && growth.last_ms <= upto).then_some(growth)
+    }
 }
 
 /// What a counter had counted before each of its drops.

@@ -131,6 +131,10 @@ impl<'a> Window<'a> {
     pub fn is_empty(&self) -> bool {
         self.times.is_empty() && self.pieces.is_empty()
     }
+    /// Whether it holds nothing but numbers.
+    pub fn is_of_numbers(&self) -> bool {
+        self.pieces.is_empty() && self.starts.is_empty()
+    }
     /// How many samples there are.
     pub fn len(&self) -> usize {
         self.times.len() + self.pieces.len()

@@ -279,6 +279,12 @@ impl<S: Source> Resolver<'_, S> {
             RangeFn::Rate | RangeFn::Increase => self.doubts(&slots),
             _ => None,
         };
+        let kept = match (function, &input) {
+            (RangeFn::Rate | RangeFn::Increase, Input::Series { edges, .. }) => {
+                (*edges == Edges::Plain).then(|| self.keep())
+            }
+            _ => None,
+        };
         let of = slots.clone();
         let slots = if function.keeps_name() {
             (slots, None)
@@ -292,11 +298,18 @@ impl<S: Source> Resolver<'_, S> {
             args: scalars,
             args_from,
             doubts,
+            kept,
         }));
         Ok((
             Part::Vector(self.push_clashing(what, slots, at, fixed)?),
             fixed,
         ))
+    }
+
+    /// A place for what is kept of the windows of a function.
+    fn keep(&mut self) -> usize {
+        self.growths += 1;
+        self.growths - 1
     }
 
     /// Metrics to which `rate` should perhaps not be applied.
