@@ -624,6 +624,75 @@ mod tests {
     }
 
     #[test]
+    fn histograms_are_judged_as_numbers_are() {
+        let of = |count: f64| {
+            let parts = crate::model::histogram::Parts {
+                count,
+                ..Default::default()
+            };
+            Arc::new(Histogram::new(parts).unwrap())
+        };
+        let now = Timestamp::from_ms(36_000_000);
+        let mut door = Intake::default();
+        let mut send = |id: u128, samples: &[(i64, Option<f64>)]| {
+            let mut batch = Batch {
+                exact: true,
+                id: Some(id),
+                ..Batch::default()
+            };
+            for (before, count) in samples {
+                let ts = now - crate::model::time::Duration::from_ms(before.unsigned_abs());
+                match count {
+                    Some(count) => batch.push_native(b"h", ts, of(*count)),
+                    None => batch.push(b"h", ts, 1.0),
+                }
+            }
+            let mut into = Admitted::default();
+            let refused = door.admit(now, 0, &batch, &mut into);
+            let refused: Vec<(u32, Refusal)> = refused.into_iter().collect();
+            (refused, into)
+        };
+        let (refused, into) = send(
+            1,
+            &[(20_000_000, Some(1.0)), (5_000, Some(1.0)), (4_000, None)],
+        );
+        assert_eq!(refused, [(0, Refusal::Late)]);
+        assert_eq!((into.natives.len(), into.samples.len()), (1, 1));
+        // Something was refused, so the delivery is looked at again.
+        assert_eq!((into.ids.len(), into.native_ids.len()), (0, 0));
+        let (refused, into) = send(2, &[(4_000, Some(1.0)), (3_000, Some(2.0))]);
+        assert_eq!(refused, [(0, Refusal::Duplicate)], "it is a number there");
+        assert_eq!(into.natives[0].histogram, of(2.0));
+        let (refused, into) = send(3, &[(3_000, Some(2.0)), (2_000, Some(3.0))]);
+        assert_eq!((refused.len(), into.natives.len()), (0, 1), "one is known");
+        assert_eq!((into.ids.len(), into.native_ids.len()), (0, 1));
+        assert_eq!(into.native_ids[0], (0, 3));
+        assert_eq!(send(3, &[(2_000, Some(9.0))]).1.natives.len(), 0, "same id");
+        let (refused, _) = send(4, &[(2_000, Some(4.0)), (2_500, Some(4.0))]);
+        let wanted = [(0, Refusal::Duplicate), (1, Refusal::OutOfOrder)];
+        assert_eq!(refused, wanted);
+        // Of both kinds: the id goes with the last number, which is written behind all histograms.
+        let (_, into) = send(5, &[(1_000, Some(4.0)), (900, None), (800, Some(4.0))]);
+        assert_eq!(
+            (&*into.ids, into.native_ids.len()),
+            ([(0, 5)].as_slice(), 0)
+        );
+        // What did not reach the disk may come again.
+        door.forget(&into);
+        let mut again = Admitted::default();
+        let mut batch = Batch {
+            exact: true,
+            id: Some(5),
+            ..Batch::default()
+        };
+        let at = now - crate::model::time::Duration::from_ms(1_000);
+        batch.push_native(b"h", at, of(4.0));
+        assert_eq!(door.admit(now, 0, &batch, &mut again), []);
+        assert_eq!(again.natives.len(), 1);
+        assert_eq!(again.weight(), 1 + of(4.0).bytes() / 24);
+    }
+
+    #[test]
     fn one_metric_cannot_take_the_room_of_all_others() {
         let mut new = Vec::new();
         let key = |i: u32| [b"bomb\xffid\xff".as_slice(), &i.to_le_bytes()].concat();
