@@ -172,6 +172,8 @@ pub struct Admitted {
     pub native_ids: Vec<(usize, u128)>,
     /// Histograms that the engine made itself and filed before they were stored.
     pub own_natives: Vec<NativeSample>,
+    /// Bytes of the histograms that the door let in.
+    pub native_bytes: usize,
 }
 
 impl Admitted {
@@ -185,9 +187,7 @@ impl Admitted {
     }
     /// What came in, in numbers that take as much memory.
     pub fn weight(&self) -> usize {
-        let natives = self.natives.iter();
-        let bytes: usize = natives.map(|n| n.histogram.bytes()).sum();
-        self.samples.len() + self.natives.len() + bytes / size_of::<Sample>()
+        self.count() + self.native_bytes / size_of::<Sample>()
     }
 }
 
@@ -345,11 +345,14 @@ impl Intake {
             }
             match placed {
                 Ok((Place::New, sample)) => match native {
-                    Some((_, histogram)) => into.natives.push(NativeSample {
-                        series: sample.series,
-                        ts: sample.ts,
-                        histogram: histogram.clone(),
-                    }),
+                    Some((_, histogram)) => {
+                        into.native_bytes += histogram.bytes();
+                        into.natives.push(NativeSample {
+                            series: sample.series,
+                            ts: sample.ts,
+                            histogram: histogram.clone(),
+                        });
+                    }
                     None => into.samples.push(sample),
                 },
                 Ok((Place::Known, _)) => self.repeated_total += 1,

@@ -283,7 +283,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::engine::promql::settings::{Limits, Settings};
     use crate::engine::promql::source::{STALE_BITS, Source};
+    use crate::engine::promql::{Dialect, Query, parse};
     use crate::engine::series::part::Copied;
     use crate::model::histogram::Parts;
     use crate::model::labels::{Labels, SeriesKey};
@@ -371,6 +373,45 @@ mod tests {
         set.history.histogram_bytes += HISTOGRAM_BYTES_MAX;
         (60_000..60_010).for_each(|second| file(&mut set, second, second as u32));
         assert_eq!(set.get(0).unwrap().natives_len(), kept - 10);
+    }
+
+    #[test]
+    fn in_a_query_they_count_as_much_as_they_take() {
+        let mut set = set();
+        set.need(0, Duration::from_hours(1));
+        (0..100).for_each(|n| file(&mut set, 15 * n, 9));
+        let told = |samples, points, start, text: &str| {
+            let settings = Settings {
+                limits: Limits {
+                    samples,
+                    points,
+                    ..Limits::default()
+                },
+                ..Settings::default()
+            };
+            let expr = Arc::new(parse(text, Dialect::PLAIN).unwrap());
+            let outcome = Query::new(expr, settings).range(&set, start, 1_485_000, 15_000);
+            outcome.map_or_else(|e| e.text, |_| "fine".to_owned())
+        };
+        let all = [
+            told(100_000, 500, 0, "histogram_count(m)"),
+            told(100_000, 500, 0, "m"),
+            told(100_000, 5_000, 0, "m"),
+            told(300, 500, 1_485_000, "histogram_count(sum_over_time(m[5m]))"),
+            told(
+                300,
+                500,
+                1_485_000,
+                "histogram_count(sum_over_time(m[5m:15s]))",
+            ),
+        ];
+        expect_test::expect![[r#"
+            fine
+            the result has more than 500 points: ask for fewer series or a longer step
+            fine
+            fine
+            query processing would load too many samples into memory in query execution"#]]
+        .assert_eq(&all.join("\n"));
     }
 
     proptest! {
