@@ -18,7 +18,6 @@ use table::{Row, Table};
 
 #[expect(dead_code, reason = "shared with benches that send remote write")]
 mod receiver;
-#[expect(dead_code, reason = "shared with the tests, which use more of it")]
 #[path = "../src/ingest/remote_write/sent.rs"]
 mod sent;
 mod table;

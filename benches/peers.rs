@@ -17,6 +17,7 @@ pub fn prometheus(prepare: impl Fn(&Path) -> &'static str) -> Option<Receiver> {
             format!("--storage.tsdb.path={}", dir.join("data").display()),
             format!("--web.listen-address=127.0.0.1:{port}"),
             "--web.enable-remote-write-receiver".to_owned(),
+            "--enable-feature=native-histograms".to_owned(),
         ]
     })
 }

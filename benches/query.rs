@@ -27,7 +27,6 @@ use table::{Row, Table};
 mod peers;
 #[expect(dead_code, reason = "shared with another bench, which uses more of it")]
 mod receiver;
-#[expect(dead_code, reason = "shared with the tests, which use more of it")]
 #[path = "../src/ingest/remote_write/sent.rs"]
 mod sent;
 mod table;

@@ -7,7 +7,7 @@
 //! happen is asserted, what was seen is printed.
 //!
 //! `cargo bench --bench remote_write`; a word after `--` runs only what has it in its name: `burst`, `capacity`, `bomb`,
-//! `speed`, `memory`.
+//! `speed`, `memory`, `natives` (native histograms instead of numbers).
 
 use std::time::{Duration, Instant};
 
@@ -15,15 +15,17 @@ use peers::{PATH, prometheus, victoria};
 use receiver::{Connection, Receiver, now_ms};
 use sent::{body, series};
 use table::{Row, Table, figure};
+use whole::histogram;
 
 #[path = "remote_write/load.rs"]
 mod load;
 mod peers;
 mod receiver;
-#[expect(dead_code, reason = "shared with the tests, which use more of it")]
 #[path = "../src/ingest/remote_write/sent.rs"]
 mod sent;
 mod table;
+#[path = "../src/ingest/remote_write/whole.rs"]
+mod whole;
 
 const SERIES: usize = 10_000;
 const SAMPLES_A_REQUEST: usize = 1_000;
@@ -144,6 +146,56 @@ fn memory(receiver: &Receiver, many: usize) -> f64 {
     each
 }
 
+/// Series of native histograms, and how many samples each gets, 15 s apart.
+const NATIVE_SERIES: usize = 1_000;
+const NATIVE_ROUNDS: i64 = 100;
+
+/// Seconds of processor time a million native histograms of 20 buckets, in which something was observed each time.
+fn natives(receiver: &Receiver) -> f64 {
+    let (before, start) = (receiver.memory(), now_ms() - NATIVE_ROUNDS * 15_000);
+    let mut to = Connection::to(receiver);
+    let cpu = receiver.cpu();
+    for round in 0..NATIVE_ROUNDS {
+        let all = (0..NATIVE_SERIES).map(|i| {
+            let instance = format!("10.0.{}.{}:9100", i / 250, i % 250);
+            let labels = [
+                ("__name__", "latency_seconds"),
+                ("instance", instance.as_str()),
+            ];
+            let buckets: Vec<(i32, i64)> = (-8_i32..12)
+                .map(|b| (b, 40 + round * (1 + i64::from(b.unsigned_abs()))))
+                .collect();
+            let mut one = series(&labels, &[]);
+            one.histograms = vec![histogram(start + round * 15_000, 1, &buckets, round as f64)];
+            one
+        });
+        to.send(receiver, &body(all.collect()));
+    }
+    let count = NATIVE_SERIES as f64 * NATIVE_ROUNDS as f64;
+    let cpu = (receiver.cpu() - cpu) / count * 1e6;
+    let grown = receiver.memory().saturating_sub(before);
+    let each = (grown << 20) as f64 / count;
+    println!(
+        "{:>16}: {cpu:>6.3} s of processor time a million histograms, {each:.0} bytes each",
+        receiver.name
+    );
+    cpu
+}
+
+/// Native histograms, which VictoriaMetrics of that age does not take.
+fn native_speeds(table: &mut Table) {
+    let own = natives(&ours(&[]));
+    let theirs = prometheus(|_| "empty.yml").map(|other| natives(&other));
+    table.row(Row {
+        case: "native histograms of 20 buckets: processor time of a million".to_owned(),
+        unit: "s",
+        ours: vec![own],
+        beside: "Prometheus",
+        theirs: theirs.into_iter().collect(),
+        ..Row::default()
+    });
+}
+
 /// `ops`, with rules of its own if any are given.
 fn ours(rules: &[String]) -> Receiver {
     let ops = Receiver::start("ops", env!("CARGO_BIN_EXE_ops"), PATH, |dir, port| {
@@ -238,6 +290,9 @@ fn main() {
     }
     if wanted("memory") {
         memories(&mut table);
+    }
+    if wanted("natives") {
+        native_speeds(&mut table);
     }
     table.write();
 }

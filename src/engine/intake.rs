@@ -172,6 +172,8 @@ pub struct Admitted {
     pub native_ids: Vec<(usize, u128)>,
     /// Histograms that the engine made itself and filed before they were stored.
     pub own_natives: Vec<NativeSample>,
+    /// Bytes of the histograms that the door let in.
+    pub native_bytes: usize,
 }
 
 impl Admitted {
@@ -185,9 +187,7 @@ impl Admitted {
     }
     /// What came in, in numbers that take as much memory.
     pub fn weight(&self) -> usize {
-        let natives = self.natives.iter();
-        let bytes: usize = natives.map(|n| n.histogram.bytes()).sum();
-        self.samples.len() + self.natives.len() + bytes / size_of::<Sample>()
+        self.count() + self.native_bytes / size_of::<Sample>()
     }
 }
 
@@ -345,11 +345,14 @@ impl Intake {
             }
             match placed {
                 Ok((Place::New, sample)) => match native {
-                    Some((_, histogram)) => into.natives.push(NativeSample {
-                        series: sample.series,
-                        ts: sample.ts,
-                        histogram: histogram.clone(),
-                    }),
+                    Some((_, histogram)) => {
+                        into.native_bytes += histogram.bytes();
+                        into.natives.push(NativeSample {
+                            series: sample.series,
+                            ts: sample.ts,
+                            histogram: histogram.clone(),
+                        });
+                    }
                     None => into.samples.push(sample),
                 },
                 Ok((Place::Known, _)) => self.repeated_total += 1,
@@ -621,6 +624,75 @@ mod tests {
             let limit = (vec![Refusal::MetricLimit], 0, 0);
             assert_eq!(send("bomb", 3_500_000, "z"), limit);
         }
+    }
+
+    #[test]
+    fn histograms_are_judged_as_numbers_are() {
+        let of = |count: f64| {
+            let parts = crate::model::histogram::Parts {
+                count,
+                ..Default::default()
+            };
+            Arc::new(Histogram::new(parts).unwrap())
+        };
+        let now = Timestamp::from_ms(36_000_000);
+        let mut door = Intake::default();
+        let mut send = |id: u128, samples: &[(i64, Option<f64>)]| {
+            let mut batch = Batch {
+                exact: true,
+                id: Some(id),
+                ..Batch::default()
+            };
+            for (before, count) in samples {
+                let ts = now - crate::model::time::Duration::from_ms(before.unsigned_abs());
+                match count {
+                    Some(count) => batch.push_native(b"h", ts, of(*count)),
+                    None => batch.push(b"h", ts, 1.0),
+                }
+            }
+            let mut into = Admitted::default();
+            let refused = door.admit(now, 0, &batch, &mut into);
+            let refused: Vec<(u32, Refusal)> = refused.into_iter().collect();
+            (refused, into)
+        };
+        let (refused, into) = send(
+            1,
+            &[(20_000_000, Some(1.0)), (5_000, Some(1.0)), (4_000, None)],
+        );
+        assert_eq!(refused, [(0, Refusal::Late)]);
+        assert_eq!((into.natives.len(), into.samples.len()), (1, 1));
+        // Something was refused, so the delivery is looked at again.
+        assert_eq!((into.ids.len(), into.native_ids.len()), (0, 0));
+        let (refused, into) = send(2, &[(4_000, Some(1.0)), (3_000, Some(2.0))]);
+        assert_eq!(refused, [(0, Refusal::Duplicate)], "it is a number there");
+        assert_eq!(into.natives[0].histogram, of(2.0));
+        let (refused, into) = send(3, &[(3_000, Some(2.0)), (2_000, Some(3.0))]);
+        assert_eq!((refused.len(), into.natives.len()), (0, 1), "one is known");
+        assert_eq!((into.ids.len(), into.native_ids.len()), (0, 1));
+        assert_eq!(into.native_ids[0], (0, 3));
+        assert_eq!(send(3, &[(2_000, Some(9.0))]).1.natives.len(), 0, "same id");
+        let (refused, _) = send(4, &[(2_000, Some(4.0)), (2_500, Some(4.0))]);
+        let wanted = [(0, Refusal::Duplicate), (1, Refusal::OutOfOrder)];
+        assert_eq!(refused, wanted);
+        // Of both kinds: the id goes with the last number, which is written behind all histograms.
+        let (_, into) = send(5, &[(1_000, Some(4.0)), (900, None), (800, Some(4.0))]);
+        assert_eq!(
+            (&*into.ids, into.native_ids.len()),
+            ([(0, 5)].as_slice(), 0)
+        );
+        // What did not reach the disk may come again.
+        door.forget(&into);
+        let mut again = Admitted::default();
+        let mut batch = Batch {
+            exact: true,
+            id: Some(5),
+            ..Batch::default()
+        };
+        let at = now - crate::model::time::Duration::from_ms(1_000);
+        batch.push_native(b"h", at, of(4.0));
+        assert_eq!(door.admit(now, 0, &batch, &mut again), []);
+        assert_eq!(again.natives.len(), 1);
+        assert_eq!(again.weight(), 1 + of(4.0).bytes() / 24);
     }
 
     #[test]

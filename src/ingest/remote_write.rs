@@ -410,3 +410,5 @@ fn sample(message: &[u8]) -> Result<(Timestamp, f64), Malformed> {
 pub(crate) mod sent;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod whole;

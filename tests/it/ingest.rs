@@ -14,6 +14,8 @@ use crate::lab::Lab;
 
 #[path = "../../src/ingest/remote_write/sent.rs"]
 pub(crate) mod sent;
+#[path = "../../src/ingest/remote_write/whole.rs"]
+mod whole;
 
 fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

@@ -112,6 +112,17 @@ impl Column {
     pub fn count(&self) -> usize {
         self.kinds.iter().filter(|k| **k != Kind::Absent).count()
     }
+    /// What its histograms weigh more than numbers would, in numbers with their time.
+    pub fn weight(&self) -> usize {
+        if !self.mixed {
+            return 0;
+        }
+        let more = self.samples().map(|(_, sample)| match sample {
+            Sample::Float(_) => 0,
+            Sample::Histogram(h) => h.bytes() / 16,
+        });
+        more.sum()
+    }
     /// The slots that hold something, in the order of the vector.
     pub fn present(&self) -> impl Iterator<Item = usize> + '_ {
         let numbered = if self.order.is_empty() {

@@ -153,7 +153,7 @@ fn steps<S: Source>(
                     for (slot, sample) in column.samples() {
                         add(slot, Sample::to_value(sample));
                     }
-                    ws.kept = before + column.count();
+                    ws.kept = before + column.count() + column.weight();
                     if ws.kept > plan.settings.limits.points {
                         return Err(EvalError::points(plan.settings.limits.points));
                     }

@@ -276,3 +276,216 @@ impl SeriesSet {
         self.history.histogram_bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::promql::settings::{Limits, Settings};
+    use crate::engine::promql::source::{STALE_BITS, Source};
+    use crate::engine::promql::{Dialect, Query, parse};
+    use crate::engine::series::part::Copied;
+    use crate::model::histogram::Parts;
+    use crate::model::labels::{Labels, SeriesKey};
+    use crate::model::time::Duration;
+
+    fn of(count: u32) -> Arc<Histogram> {
+        let parts = Parts {
+            count: f64::from(count),
+            positive: (0..8).map(|i| (i, f64::from(count))).collect(),
+            ..Parts::default()
+        };
+        Arc::new(Histogram::new(parts).unwrap())
+    }
+
+    fn set() -> SeriesSet {
+        let mut set = SeriesSet::default();
+        set.number(&SeriesKey::new("m", &Labels::new()));
+        set
+    }
+
+    fn file(set: &mut SeriesSet, second: i64, count: u32) {
+        let at = Timestamp::from_ms(second * 1_000);
+        set.file_native(0, at, at, of(count));
+    }
+
+    /// Bytes of all histograms, counted anew.
+    fn counted(set: &SeriesSet) -> usize {
+        let natives = set.get(0).unwrap().natives();
+        let before = std::iter::once(None).chain(natives.iter().map(Some));
+        before.zip(&natives).map(|(b, n)| cost(b, n)).sum()
+    }
+
+    #[test]
+    fn a_series_of_numbers_is_no_larger_for_them() {
+        assert_eq!(size_of::<Series>(), 128);
+    }
+
+    #[test]
+    fn what_was_not_observed_anew_is_shared() {
+        let mut set = set();
+        (0..100).for_each(|second| file(&mut set, second, 5));
+        assert_eq!(
+            set.histogram_bytes(),
+            of(5).bytes() + 100 * size_of::<Native>()
+        );
+        assert_eq!(set.histogram_bytes(), counted(&set));
+        file(&mut set, 50, 6);
+        assert_eq!(set.histogram_bytes(), counted(&set));
+    }
+
+    #[test]
+    fn histograms_stay_as_long_as_rules_and_history_ask_for_them() {
+        let mut set = set();
+        let len = |set: &SeriesSet| set.get(0).unwrap().natives_len();
+        (0..3_600).for_each(|second| file(&mut set, second, second as u32));
+        assert_eq!(len(&set), 600, "what a query of the present looks at");
+        set.need(0, Duration::from_mins(30));
+        (3_600..7_200).for_each(|second| file(&mut set, second, second as u32));
+        assert_eq!(len(&set), 1_800, "what a rule looks back at");
+        set.history.keep(Duration::from_hours(1));
+        (7_200..14_400).for_each(|second| file(&mut set, second, second as u32));
+        assert_eq!(len(&set), 3_600, "what is kept for queries");
+        assert_eq!(set.histogram_bytes(), counted(&set));
+        // It sends numbers now: the sweep drops what is past.
+        let late = Timestamp::from_ms(17_000_000);
+        set.file_one(0, late, late, 1.0);
+        set.sweep(late);
+        assert_eq!(len(&set), 999);
+        // And then nothing for a day.
+        let later = late + Duration::from_hours(24);
+        (0..2).for_each(|_| set.sweep(later));
+        assert_eq!((len(&set), set.histogram_bytes(), set.ended()), (0, 0, 1));
+        assert_eq!(set.get(0).and_then(Series::last), Some((late, 1.0)));
+    }
+
+    #[test]
+    fn a_series_takes_no_more_than_its_share_and_no_more_than_all_may_have() {
+        let mut set = set();
+        set.need(0, Duration::from_hours(24));
+        (0..60_000).for_each(|second| file(&mut set, second, second as u32));
+        let one = of(1).bytes() + size_of::<Native>();
+        let kept = SERIES_BYTES_MAX / one;
+        assert_eq!(set.get(0).unwrap().natives_len(), kept);
+        assert_eq!(set.shed_total, 60_000 - kept as u64);
+        set.history.histogram_bytes += HISTOGRAM_BYTES_MAX;
+        (60_000..60_010).for_each(|second| file(&mut set, second, second as u32));
+        assert_eq!(set.get(0).unwrap().natives_len(), kept - 10);
+    }
+
+    #[test]
+    fn in_a_query_they_count_as_much_as_they_take() {
+        let mut set = set();
+        set.need(0, Duration::from_hours(1));
+        (0..100).for_each(|n| file(&mut set, 15 * n, 9));
+        let told = |samples, points, start, text: &str| {
+            let settings = Settings {
+                limits: Limits {
+                    samples,
+                    points,
+                    ..Limits::default()
+                },
+                ..Settings::default()
+            };
+            let expr = Arc::new(parse(text, Dialect::PLAIN).unwrap());
+            let outcome = Query::new(expr, settings).range(&set, start, 1_485_000, 15_000);
+            outcome.map_or_else(|e| e.text, |_| "fine".to_owned())
+        };
+        let all = [
+            told(100_000, 500, 0, "histogram_count(m)"),
+            told(100_000, 500, 0, "m"),
+            told(100_000, 5_000, 0, "m"),
+            told(300, 500, 1_485_000, "histogram_count(sum_over_time(m[5m]))"),
+            told(
+                300,
+                500,
+                1_485_000,
+                "histogram_count(sum_over_time(m[5m:15s]))",
+            ),
+        ];
+        expect_test::expect![[r#"
+            fine
+            the result has more than 500 points: ask for fewer series or a longer step
+            fine
+            fine
+            query processing would load too many samples into memory in query execution"#]]
+        .assert_eq(&all.join("\n"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+        /// Whatever comes when, of whichever kind: the series is the list of its samples by time, and so are a copy of a
+        /// part of it and what an image puts back.
+        #[test]
+        fn a_mixed_series_is_the_sorted_list_of_its_samples(
+            steps in prop::collection::vec((1_i64..3_000, 0_u8..10, 0_u32..4, any::<bool>()), 1..600),
+            windows in prop::collection::vec((0_i64..900_000, 0_i64..900_000), 6),
+        ) {
+            let mut set = set();
+            set.need(0, Duration::from_hours(24));
+            let (mut all, mut now) = (BTreeMap::new(), 0_i64);
+            for (step, late, value, native) in steps {
+                now += step;
+                let ts = if late == 0 { (now - 100_000).max(0) } else { now };
+                // One sample for each time, as the door lets them in.
+                if all.contains_key(&ts) {
+                    continue;
+                }
+                let (at, time) = (Timestamp::from_ms(now), Timestamp::from_ms(ts));
+                if native {
+                    set.file_native(0, at, time, of(value));
+                    all.insert(ts, format!("{:?}", Value::Histogram(of(value))));
+                } else {
+                    let value = if value == 3 { f64::from_bits(STALE_BITS) } else { f64::from(value) };
+                    set.file_one(0, at, time, value);
+                    all.insert(ts, format!("{:?}", Value::Float(value)));
+                }
+            }
+            prop_assert_eq!(set.get(0).unwrap().len(), all.len());
+            prop_assert_eq!(set.histogram_bytes(), counted(&set));
+            let newest = set.get(0).unwrap().newest_time();
+            prop_assert_eq!(newest.map(|t| t.ms()), all.keys().next_back().copied());
+            let mut again = super::tests::set();
+            again.put_back(0, set.get(0).unwrap().copy());
+            // What came late may be shared only now.
+            prop_assert_eq!(again.histogram_bytes(), counted(&again));
+            prop_assert!(again.histogram_bytes() <= set.histogram_bytes());
+            for (a, b) in windows {
+                let (after, upto) = (a.min(b), a.max(b));
+                let mut copied = Copied::default();
+                copied.append(set.copy_part(&[0], &[], after, 1).0);
+                let part = copied.into_set();
+                let inside: Vec<(i64, String)> =
+                    all.range(after + 1..upto + 1).map(|(t, v)| (*t, v.clone())).collect();
+                let live = |v: &String| !v.contains("NaN");
+                for set in [&set, &again, &part] {
+                    let newest = set.newest(0, after, upto).map(|p| (p.ts, format!("{:?}", p.value)));
+                    prop_assert_eq!(newest.as_ref(), inside.last());
+                    let float = inside.last().filter(|(_, v)| v.starts_with("Float") && live(v));
+                    prop_assert_eq!(set.newest_float(0, after, upto).map(|f| f.0), float.map(|f| f.0));
+                    let mut scratch = Scratch::default();
+                    let seen: Vec<(i64, String)> = match set.samples(0, after, upto, &mut scratch) {
+                        Samples::Floats { times, values } => times
+                            .iter()
+                            .zip(values)
+                            .map(|(t, v)| (*t, format!("{:?}", Value::Float(*v))))
+                            .collect(),
+                        Samples::Mixed(points) => points
+                            .iter()
+                            .map(|p| (p.ts, format!("{:?}", p.value)))
+                            .collect(),
+                    };
+                    let wanted: Vec<(i64, String)> =
+                        inside.iter().filter(|(_, v)| live(v)).cloned().collect();
+                    prop_assert_eq!(seen, wanted);
+                }
+                let touches = set.get(0).unwrap().touches(after, upto);
+                prop_assert!(touches || inside.is_empty());
+            }
+        }
+    }
+}

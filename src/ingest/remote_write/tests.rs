@@ -8,8 +8,9 @@ use crate::engine::intake::spellings::Spellings;
 use crate::engine::intake::{Admitted, Intake};
 use crate::engine::promql::source::STALE_BITS;
 use crate::ingest::remote_write::sent::{
-    self, About, Count, Request, Span, Zero, body, histogram, packed, series,
+    self, About, Count, Request, Span, Zero, body, packed, series,
 };
+use crate::ingest::remote_write::whole::histogram;
 use crate::model::histogram::{BUCKETS_MAX, Parts};
 use crate::model::labels::SeriesKey;
 

@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use super::push::write;
-use super::sent::{Count, Histogram, Series, Span, Zero, body, histogram, series};
+use super::sent::{Count, Histogram, Series, Span, Zero, body, series};
+use super::whole::histogram;
 use super::{now_ms, serving};
 use crate::lab::{Hooks, Lab, until};
 use crate::peer::Peer;
@@ -126,6 +127,16 @@ async fn native_histograms_outlive_a_kill_and_feed_rules() {
         assert!(image.count() > 0);
         lab.serve().await;
     }
+    // From the image and the log behind it.
+    let mut later = counting("latency", now + 10_000);
+    later.histograms.drain(..4);
+    assert_eq!(write(&lab, body(vec![later])).await.0, 204);
+    lab.kill();
+    lab.serve().await;
+    let count = ask(&lab, "count_over_time(latency[2m])", now + 10_000).await;
+    assert_eq!(count[0]["value"][1], "6");
+    let refused = "ops_samples_refused_total{reason=\"late\"}";
+    assert_eq!(lab.counted(refused).await, Some(0.0));
     lab.stop().await;
 }
 

@@ -45,7 +45,7 @@ impl<S: Source> Run<'_, S> {
         let mut ts = next;
         while ts <= upto {
             result = self.scope(subquery.first, subquery.scope, ts);
-            self.ws.touched += 1;
+            self.ws.touched += 1 + column(self.ws, subquery.inner).weight();
             if result.is_err() {
                 break;
             }
