@@ -269,6 +269,15 @@ fn compared(table: &mut Table, form: Form, sizes: &Compared) {
     let ours_at = sizes.ours.map(smaller);
     let (prometheus_at, vmalert_at) = (smaller(sizes.prometheus), smaller(sizes.vmalert));
     let costs = ours_at.map(|count| (count, ours(form, count, seconds)));
+    for (count, cost) in &costs {
+        table.row(Row {
+            case: format!("{name}, {} rules: skipped", figure(*count as f64)),
+            unit: "ticks",
+            ours: vec![cost.skipped],
+            most: Some(0.0),
+            ..Row::default()
+        });
+    }
     let others = [
         (
             format!("Prometheus, {} rules", figure(prometheus_at as f64)),
