@@ -127,8 +127,15 @@ fn measure(plans: &mut [Plan], source: &Windows, at: i64, rounds: usize) -> (f64
     (best * 1e9 / plans.len() as f64, elements)
 }
 
-/// Measures rules of one kind; each is meant to cost so many nanoseconds at most.
-fn report(table: &mut Table, what: &str, most: f64, texts: &[String], source: &Windows, at: i64) {
+/// Measures rules of one kind; each is meant to cost so many nanoseconds at most, if there is a goal.
+fn report(
+    table: &mut Table,
+    what: &str,
+    most: Option<f64>,
+    texts: &[String],
+    source: &Windows,
+    at: i64,
+) {
     if table.word.as_ref().is_some_and(|w| !what.contains(w)) {
         return;
     }
@@ -152,7 +159,7 @@ fn report(table: &mut Table, what: &str, most: f64, texts: &[String], source: &W
         case: format!("{what}, {} rules: one", figure(plans.len() as f64)),
         unit: "ns",
         ours: vec![ns],
-        most: Some(most),
+        most,
         ..Row::default()
     });
 }
@@ -176,14 +183,21 @@ fn main() {
         let threshold: Vec<String> = (0..count)
             .map(|i| format!("m{i}{{job=\"county-api\"}} > 895"))
             .collect();
-        report(&mut table, "metric{…} > X", 500.0, &threshold, &gauges, at);
+        report(
+            &mut table,
+            "metric{…} > X",
+            Some(500.0),
+            &threshold,
+            &gauges,
+            at,
+        );
         let mean: Vec<String> = (0..count)
             .map(|i| format!("avg_over_time(m{i}[3m]) > 895"))
             .collect();
         report(
             &mut table,
             "avg_over_time(metric[3m]) > X, 12 samples",
-            660.0,
+            Some(660.0),
             &mean,
             &gauges,
             at,
@@ -215,12 +229,13 @@ fn main() {
                     format!("histogram_quantile(0.95, sum by (le) (rate(h{i}_bucket[5m]))) > 0.003")
                 })
                 .collect();
-            let what = if drops {
-                "histogram_quantile(…rate…), drops known"
+            // The engine knows drops; the goal is for that.
+            let (what, most) = if drops {
+                ("histogram_quantile(…rate…), drops known", Some(3_200.0))
             } else {
-                "histogram_quantile(…rate…), drops looked for"
+                ("histogram_quantile(…rate…), drops looked for", None)
             };
-            report(&mut table, what, 3_200.0, &quantile, &histograms, at);
+            report(&mut table, what, most, &quantile, &histograms, at);
         }
     }
     table.write();
