@@ -112,6 +112,10 @@ impl Series {
         let t = self.times.get(self.start..)?.last()?;
         Some((Timestamp::from_ms(*t), *self.values.last()?))
     }
+    /// Whether its newest sample is a marker: it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.last().is_some_and(|(_, value)| is_stale(value))
+    }
     /// How many samples it holds.
     pub fn len(&self) -> usize {
         self.closed_count + self.plain_len()
