@@ -268,6 +268,19 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
                 groups.push(group);
                 continue;
             }
+            "expr_offset" => {
+                let mut group = expr_group(r, "county:ms:max > 1000", 5);
+                group.query_offset = S(20);
+                let record = Recording {
+                    name: "county:ms:max".to_owned(),
+                    expr: written("max(county_api_ms)"),
+                    labels: Labels::new(),
+                    clears: BTreeSet::new(),
+                };
+                group.rules.insert(0, GroupRule::Record(Arc::new(record)));
+                groups.push(group);
+                continue;
+            }
             "expr_strict" => {
                 let mut group = expr_group(r, "county_api_ms > 1000", 0);
                 group.strict = true;
