@@ -160,7 +160,10 @@ impl Sampler {
         let from = group.samples.len();
         // Samples of our own have the engine's time.
         let ahead_ms = match submit.reply {
-            Some(_) => self.clock.ahead_ms(),
+            Some(_) => {
+                let known = submit.batch.ahead_ms;
+                known.unwrap_or_else(|| self.clock.ahead_ms())
+            }
             None => 0,
         };
         let refused = self.intake.admit(now, ahead_ms, &submit.batch, group);
@@ -175,7 +178,13 @@ impl Sampler {
             Some(reply) => {
                 let weight = [submit.batch.items.len(), submit.batch.bytes()];
                 self.status.wait_no_more(weight);
-                waiting.push((reply, Pushed { accepted, refused }));
+                let named = self.intake.name(&submit.batch, &refused);
+                let pushed = Pushed {
+                    accepted,
+                    refused,
+                    named,
+                };
+                waiting.push((reply, pushed));
             }
             None => group.own.extend(group.samples.drain(from..)),
         }
@@ -444,6 +453,48 @@ mod tests {
         .unwrap();
         let recorded = |value| (b"recorded".to_vec(), value);
         assert_eq!(values, [recorded(1.0), recorded(2.0)]);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn what_is_taken_off_a_time_is_what_was_added_to_it() {
+        let dir = std::env::temp_dir().join(format!("ops-sampler-ahead-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        let (log, _) = SegLog::open(&dir, Options::default()).unwrap();
+        let (to_engine, mut engine) = queue();
+        let (sender, inbox) = std::sync::mpsc::channel();
+        // An hour behind the wall clock, and catching up.
+        let clock = Clock::start(3_600_000, Timestamp::default());
+        let now = clock.now();
+        let sampler = Sampler {
+            intake: Intake::default(),
+            log: Box::new(log),
+            encoder: Encoder::new(1),
+            inbox,
+            engine: to_engine,
+            clock,
+            written: Written::unknown(Own::SamplesRefused),
+            status: Arc::default(),
+            retention: Duration::from_hours(1),
+            sync_every: None,
+        };
+        let mut batch = Batch {
+            exact: true,
+            ahead_ms: Some(3_600_123),
+            ..Batch::default()
+        };
+        batch.push(b"up", now.shifted(3_600_123), 1.0);
+        let (reply, _) = tokio::sync::oneshot::channel();
+        let reply = Some(reply);
+        sender.send(Submit { batch, reply }).unwrap();
+        drop(sender);
+        sampler.run();
+        let mut said = std::iter::from_fn(|| engine.try_recv());
+        let filed = said.find_map(|message| match message {
+            Message::Samples(group, _) => Some(group.samples[0].ts),
+            _ => None,
+        });
+        assert_eq!(filed, Some(now));
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
