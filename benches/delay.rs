@@ -18,6 +18,7 @@ use table::{Row, Table};
 
 #[expect(dead_code, reason = "shared with benches that send remote write")]
 mod receiver;
+#[expect(dead_code, reason = "shared with benches that send remote write")]
 #[path = "../src/ingest/remote_write/sent.rs"]
 mod sent;
 mod table;

@@ -106,6 +106,7 @@ fn main() {
             reload,
             data: dir.join("data"),
             runbooks: dir.join("runbooks"),
+            exposed: false,
         };
         let ours = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await

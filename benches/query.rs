@@ -102,6 +102,7 @@ async fn ours(data: &Path) -> String {
         reload: std::sync::mpsc::channel().0,
         data: data.to_owned(),
         runbooks: data.join("runbooks"),
+        exposed: false,
     });
     tokio::spawn(serve(listener, routes, std::future::pending()));
     url

@@ -46,6 +46,8 @@ pub struct Api {
     pub data: PathBuf,
     /// The folder of runbooks.
     pub runbooks: PathBuf,
+    /// Whether others than this machine can reach it: then, without tokens, nobody may do anything.
+    pub exposed: bool,
 }
 
 impl Api {

@@ -39,11 +39,12 @@ use crate::engine::asked::Asked;
 use crate::engine::command::Command;
 use crate::engine::echo::Echo;
 use crate::engine::event::{AlertKey, Entry, Event, Run, RunEnd};
+use crate::engine::group::Abandoned;
 use crate::engine::heal::verify::Judging;
 use crate::engine::intake::{Admitted, Batch};
 use crate::engine::limits::BROKEN_NAMED_MAX;
 use crate::engine::own::Own;
-use crate::engine::policy::Policy;
+use crate::engine::policy::{Policy, Rule};
 use crate::engine::promql::Workspace;
 use crate::engine::promql::settings::Settings;
 use crate::engine::rule::Book;
@@ -131,6 +132,8 @@ pub struct Engine {
     series: SeriesSet,
     policy: Option<Arc<Policy>>,
     book: Book,
+    /// Series that groups recorded that are gone.
+    abandoned: Vec<Abandoned>,
     /// By the door's number of a series: ours. We also have series of our own.
     numbers: Vec<u32>,
     /// How expressions are evaluated, and room for it.
@@ -143,6 +146,8 @@ pub struct Engine {
     /// Samples of our own that are to be stored.
     own: Batch,
     echo: Echo,
+    /// When it was last looked whether samples come in at all.
+    watched_at: Option<Timestamp>,
     /// Events of the input at hand.
     events: Vec<Event>,
     /// Effects that may leave once these events are durable.
@@ -171,6 +176,7 @@ impl Engine {
             series: SeriesSet::keep_all(),
             policy: None,
             book: Book::default(),
+            abandoned: Vec::new(),
             numbers: Vec::new(),
             settings: promql::settings::Settings::default(),
             room: Workspace::default(),
@@ -178,6 +184,7 @@ impl Engine {
             asked: RefCell::default(),
             own: Batch::default(),
             echo: Echo::default(),
+            watched_at: None,
             events: Vec::new(),
             behind: Vec::new(),
             effects: VecDeque::new(),
@@ -317,6 +324,7 @@ impl Engine {
         self.series.sweep(self.now);
         self.judge_rules();
         self.evaluate_groups();
+        self.end_abandoned();
         self.judge_rule_files();
         self.look_for_blind(slot);
         self.echo_alerts();
@@ -388,19 +396,31 @@ impl Engine {
     /// Without it, all of them are kept until the first [`Input::Policy`].
     pub fn foresee(&mut self, policy: &Policy) {
         self.series.keep_all = false;
-        self.book = Book::new(policy, &mut self.series, Vec::new(), |_, _| false);
+        self.book = Book::new(
+            policy,
+            &mut self.series,
+            Vec::new(),
+            |_, _| {},
+            |_, _| false,
+        );
     }
 
     fn swap_policy(&mut self, policy: Arc<Policy>) {
         self.series.keep_all = false;
         let alerts = &self.state.alerts;
         let groups = std::mem::take(&mut self.book.groups);
-        self.book = Book::new(&policy, &mut self.series, groups, |rule, key| {
+        let is_active = |rule: &Rule, key: &SeriesKey| {
             alerts.contains_key(&AlertKey {
                 rule: rule.id.clone(),
                 series: key.to_string(),
             })
-        });
+        };
+        let mut left = Vec::new();
+        let leave = |series, interval| left.push((series, interval));
+        self.book = Book::new(&policy, &mut self.series, groups, leave, is_active);
+        for (series, interval) in left {
+            self.abandon(series, interval);
+        }
         let first = self.policy.is_none();
         let named = policy.broken.iter().take(BROKEN_NAMED_MAX);
         let known = self.state.broken.keys().eq(named.clone());

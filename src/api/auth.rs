@@ -1,4 +1,4 @@
-//! Who asks, and whether they may. Without tokens in the settings everybody may do everything; with them, every request
+//! Who asks, and whether they may. Without tokens in the settings everybody on this machine may do everything; with them, every request
 //! but the probes carries `Authorization: Bearer …`, and the token must have the scope of the endpoint. A token may also
 //! stand as the password of `Authorization: Basic …`, whatever the user: so a browser asks for it by itself, and senders
 //! that know only user and password can push.
@@ -29,7 +29,15 @@ impl Api {
             .settings
             .clone();
         if settings.tokens.is_empty() {
-            return Ok(None);
+            if !self.exposed {
+                return Ok(None);
+            }
+            // It did not start like that: an edit took them away.
+            return Err(Box::new(problem(
+                StatusCode::FORBIDDEN,
+                "no-tokens",
+                "others on the network can reach this address and ops.yaml has no `auth.tokens` any more: nobody may do anything until it has",
+            )));
         }
         let Some(token) = given(headers).and_then(|given| find(&settings.tokens, &given)) else {
             let refused = problem(

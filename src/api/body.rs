@@ -11,18 +11,18 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::Shared;
-use crate::api::push::not_pushed;
+use crate::api::push::{not_pushed, untaken};
 use crate::api::reply::{problem, problem_with};
 use crate::ingest::inflate::{InflateError, inflate};
 use crate::model::time::Duration;
-use crate::shell::drive::PushFailure;
+use crate::shell::drive::{PushFailure, Untaken};
 
 /// Largest body as it is sent.
 pub const BODY_BYTES_MAX: usize = 16 << 20;
 /// Largest body once it is inflated.
 pub const INFLATED_BYTES_MAX: usize = 64 << 20;
-/// Bytes of all bodies that are on their way in; who would bring more is told to wait. A body that does not announce its
-/// length counts as the largest.
+/// Bytes of all bodies that are on their way in; who would bring more is told to wait. A body that announces its length
+/// counts with all of it from the start, another one with the pieces that have come.
 pub const BODIES_BYTES_MAX: usize = 512 << 20;
 /// Bytes of a body that is too large that are read all the same.
 const DISCARDED_BYTES_MAX: usize = 64 << 20;
@@ -44,12 +44,32 @@ impl Default for Room {
 
 impl Room {
     fn share(&self, bytes: usize) -> Result<OwnedSemaphorePermit, PushFailure> {
-        let shares = u32::try_from(bytes / SHARE_BYTES + 1).unwrap_or(u32::MAX);
-        self.0
-            .clone()
-            .try_acquire_many_owned(shares)
-            .map_err(|_| PushFailure::Busy)
+        self.shares(bytes / SHARE_BYTES + 1)
     }
+
+    fn shares(&self, count: usize) -> Result<OwnedSemaphorePermit, PushFailure> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let shares = self.0.clone().try_acquire_many_owned(count);
+        shares.map_err(|_| PushFailure::Busy)
+    }
+
+    /// Makes a share large enough for so many bytes.
+    fn grow(&self, share: &mut OwnedSemaphorePermit, bytes: usize) -> Result<(), PushFailure> {
+        let wanted = bytes / SHARE_BYTES + 1;
+        let more = wanted.saturating_sub(share.num_permits());
+        if more > 0 {
+            share.merge(self.shares(more)?);
+        }
+        Ok(())
+    }
+}
+
+/// Why a body is not there.
+#[derive(Debug)]
+enum Unread {
+    TooLarge,
+    Busy(PushFailure),
+    Broken(axum::Error),
 }
 
 /// A body that is there, and its share of the room until it is dropped.
@@ -70,33 +90,35 @@ pub fn header_text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 /// It is too large, it breaks off or takes too long, or there is no room.
 pub async fn whole(site: &Shared, headers: &HeaderMap, body: Body) -> Result<Sent, Box<Response>> {
     let announced = header_text(headers, header::CONTENT_LENGTH).and_then(|n| n.parse().ok());
-    let most = announced.unwrap_or(BODY_BYTES_MAX);
-    if most > BODY_BYTES_MAX {
+    if announced.is_some_and(|bytes: usize| bytes > BODY_BYTES_MAX) {
         // Who asks first whether to send gets the answer to that.
         if !headers.contains_key(header::EXPECT) {
             discard(body).await;
         }
         return Err(Box::new(too_large("the body", BODY_BYTES_MAX)));
     }
-    let share = site.bodies.share(most);
-    let share = share.map_err(|e| Box::new(not_pushed(&e, headers)))?;
-    match tokio::time::timeout(BODY_TIME_MAX.std(), read(body)).await {
-        Ok(Ok(Some(bytes))) => Ok(Sent {
-            bytes,
-            _share: share,
-        }),
-        Ok(Ok(None)) => Err(Box::new(too_large("the body", BODY_BYTES_MAX))),
-        Ok(Err(error)) => Err(Box::new(problem(
-            StatusCode::BAD_REQUEST,
-            "body",
-            format!("the body could not be read to its end: {error}"),
-        ))),
-        Err(_) => Err(Box::new(problem(
-            StatusCode::REQUEST_TIMEOUT,
-            "body",
-            format!("the body was not there within {BODY_TIME_MAX}"),
-        ))),
-    }
+    let busy = |e: PushFailure| Box::new(not_pushed(&e, headers));
+    let mut share = site.bodies.share(announced.unwrap_or(0)).map_err(busy)?;
+    let reading = read(body, &site.bodies, &mut share);
+    let bytes = match tokio::time::timeout(BODY_TIME_MAX.std(), reading).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(Unread::TooLarge)) => return Err(Box::new(too_large("the body", BODY_BYTES_MAX))),
+        Ok(Err(Unread::Busy(failure))) => return Err(busy(failure)),
+        Ok(Err(Unread::Broken(error))) => {
+            let detail = format!("the body could not be read to its end: {error}");
+            let answer = problem(StatusCode::BAD_REQUEST, "body", detail);
+            return Err(Box::new(untaken(Untaken::NotDecoded, answer)));
+        }
+        Err(_) => {
+            let detail = format!("the body was not there within {BODY_TIME_MAX}");
+            let answer = problem(StatusCode::REQUEST_TIMEOUT, "body", detail);
+            return Err(Box::new(untaken(Untaken::Timeout, answer)));
+        }
+    };
+    Ok(Sent {
+        bytes,
+        _share: share,
+    })
 }
 
 /// The next piece of a body; `None` at its end.
@@ -105,15 +127,25 @@ async fn piece(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
     Some(frame.map(|f| f.into_data().unwrap_or_default()))
 }
 
-/// Reads a body; `None` if it is too large.
-async fn read(mut body: Body) -> Result<Option<Bytes>, axum::Error> {
+/// Reads a body; its share of the room grows with it.
+async fn read(
+    mut body: Body,
+    room: &Room,
+    share: &mut OwnedSemaphorePermit,
+) -> Result<Bytes, Unread> {
     let (mut first, mut all) = (Bytes::new(), Vec::new());
     while let Some(data) = piece(&mut body).await {
-        let data = data?;
-        if first.len().max(all.len()) + data.len() > BODY_BYTES_MAX {
+        let data = data.map_err(Unread::Broken)?;
+        let count = first.len().max(all.len()) + data.len();
+        let refused = match room.grow(share, count) {
+            _ if count > BODY_BYTES_MAX => Some(Unread::TooLarge),
+            Ok(()) => None,
+            Err(failure) => Some(Unread::Busy(failure)),
+        };
+        if let Some(refused) = refused {
             drop((first, all));
             discard(body).await;
-            return Ok(None);
+            return Err(refused);
         }
         // Most bodies come in one piece, which need not be copied.
         if first.is_empty() && all.is_empty() {
@@ -123,7 +155,7 @@ async fn read(mut body: Body) -> Result<Option<Bytes>, axum::Error> {
             all.extend_from_slice(&data);
         }
     }
-    Ok(Some(if all.is_empty() { first } else { all.into() }))
+    Ok(if all.is_empty() { first } else { all.into() })
 }
 
 /// Reads on, and keeps nothing: who is cut off while it sends takes that for a broken line, does not see our answer, and
@@ -147,11 +179,12 @@ pub async fn plain(site: &Shared, headers: &HeaderMap, body: Body) -> Result<Sen
         None | Some(b"" | b"identity") => false,
         Some(b"gzip" | b"x-gzip") => true,
         Some(_) => {
-            return Err(Box::new(problem(
+            let answer = problem(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "encoding",
                 "`Content-Encoding` may be gzip or identity",
-            )));
+            );
+            return Err(Box::new(untaken(Untaken::NotDecoded, answer)));
         }
     };
     let sent = whole(site, headers, body).await?;
@@ -160,7 +193,10 @@ pub async fn plain(site: &Shared, headers: &HeaderMap, body: Body) -> Result<Sen
     }
     let inflated = inflate(&sent.bytes, INFLATED_BYTES_MAX).map_err(|error| match error {
         InflateError::TooLarge(limit) => too_large("the inflated body", limit),
-        InflateError::NotGzip(_) => problem(StatusCode::BAD_REQUEST, "gzip", error.to_string()),
+        InflateError::NotGzip(_) => {
+            let answer = problem(StatusCode::BAD_REQUEST, "gzip", error.to_string());
+            untaken(Untaken::NotDecoded, answer)
+        }
     });
     Ok(Sent {
         bytes: Bytes::from(inflated.map_err(Box::new)?),
@@ -170,7 +206,7 @@ pub async fn plain(site: &Shared, headers: &HeaderMap, body: Body) -> Result<Sen
 
 /// A body is too large.
 pub fn too_large(what: &str, limit: usize) -> Response {
-    problem_with(
+    let answer = problem_with(
         StatusCode::PAYLOAD_TOO_LARGE,
         "too-large",
         format!(
@@ -178,7 +214,8 @@ pub fn too_large(what: &str, limit: usize) -> Response {
             limit >> 20
         ),
         json!({ "limit_bytes": limit }),
-    )
+    );
+    untaken(Untaken::TooLarge, answer)
 }
 
 #[cfg(test)]
@@ -202,13 +239,34 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_read_whole_or_not_at_all() {
+        let room = Room::default();
+        let mut share = room.share(0).unwrap();
         let whole = vec![7; BODY_BYTES_MAX];
-        let read_whole = read(Body::from(whole.clone())).await.unwrap();
-        assert_eq!(read_whole.map(|b| b.len()), Some(BODY_BYTES_MAX));
+        let read_whole = read(Body::from(whole.clone()), &room, &mut share).await;
+        assert_eq!(read_whole.unwrap().len(), BODY_BYTES_MAX);
+        let more = read(Body::from([whole, vec![0]].concat()), &room, &mut share).await;
+        assert!(matches!(more, Err(Unread::TooLarge)));
+        let none = read(Body::empty(), &room, &mut share).await;
+        assert_eq!(none.unwrap(), Bytes::new());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_say_how_long_it_is_takes_room_as_it_comes() {
+        let room = Room::default();
+        let free = || room.0.available_permits();
+        let all = free();
+        let mut share = room.share(0).unwrap();
+        assert_eq!(all - free(), 1, "many that say nothing yet take little");
+        let came = read(Body::from(vec![7; 100 * SHARE_BYTES]), &room, &mut share).await;
         assert_eq!(
-            read(Body::from([whole, vec![0]].concat())).await.unwrap(),
-            None
+            (came.unwrap().len(), all - free()),
+            (100 * SHARE_BYTES, 101)
         );
-        assert_eq!(read(Body::empty()).await.unwrap(), Some(Bytes::new()));
+        let others = room.shares(free() - 10).unwrap();
+        let mut slow = room.share(0).unwrap();
+        let came = read(Body::from(vec![7; 100 * SHARE_BYTES]), &room, &mut slow).await;
+        assert!(matches!(came, Err(Unread::Busy(_))));
+        drop((share, slow, others));
+        assert_eq!(free(), all);
     }
 }

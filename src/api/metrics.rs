@@ -17,6 +17,7 @@ use crate::engine::own::Own;
 use crate::engine::policy::Policy;
 use crate::engine::state::Phase;
 use crate::model::written::Severity;
+use crate::shell::drive::Untaken;
 
 /// Text under construction: a family is named once, its lines follow.
 #[derive(Default)]
@@ -137,6 +138,15 @@ fn own(t: &mut Text, api: &Api) {
         "Items refused, by reason.",
         "reason",
         &refused,
+    );
+    let untaken = Untaken::ALL.iter().zip(&s.untaken_total);
+    let untaken: Vec<(&str, u64)> = untaken.map(|((name, _), n)| (*name, get(n))).collect();
+    t.by(
+        "ops_pushes_refused_total",
+        "counter",
+        "Pushes of which nothing was taken, by reason; senders try again after busy, unavailable and timeout.",
+        "reason",
+        &untaken,
     );
     t.one(
         "ops_samples_repeated_total",

@@ -11,22 +11,14 @@ use serde_json::json;
 use crate::api::reply::{problem, problem_with, with_header};
 use crate::api::{Site, body};
 use crate::config::settings::Scope;
-use crate::engine::intake::{Batch, Refusal};
-use crate::engine::limits::{
-    FUTURE_MAX, LATE_IN_ORDER_MAX, LATE_MAX, METRIC_SERIES_MAX, SERIES_COUNT_MAX,
-};
+use crate::engine::intake::{Batch, NAMED_MAX, Named, Refusal};
 use crate::ingest::Refused;
 use crate::ingest::json::decode;
-use crate::shell::drive::PushFailure;
-
-/// Refused items that are named one by one.
-const ERRORS_SHOWN_MAX: usize = 20;
+use crate::shell::drive::{PushFailure, Untaken};
 
 /// Takes samples; 204 when they are durable.
 pub async fn metric(State(site): State<Site>, headers: HeaderMap, body: Body) -> Response {
-    take(&site, &headers, body)
-        .await
-        .unwrap_or_else(|refused| *refused)
+    told(&site, take(&site, &headers, body).await)
 }
 
 async fn take(site: &Site, headers: &HeaderMap, body: Body) -> Result<Response, Box<Response>> {
@@ -38,6 +30,22 @@ async fn take(site: &Site, headers: &HeaderMap, body: Body) -> Result<Response, 
     stored
         .map(Stored::answer)
         .map_err(|e| Box::new(not_pushed(&e, headers)))
+}
+
+/// The answer to a push; that nothing of it was taken is counted.
+pub fn told(site: &Site, answer: Result<Response, Box<Response>>) -> Response {
+    answer.unwrap_or_else(|refused| {
+        if let Some(why) = refused.extensions().get::<Untaken>() {
+            site.handle.status.count_untaken(*why);
+        }
+        *refused
+    })
+}
+
+/// An answer that says why nothing of a push was taken.
+pub fn untaken(why: Untaken, mut answer: Response) -> Response {
+    answer.extensions_mut().insert(why);
+    answer
 }
 
 /// What became of a request's samples.
@@ -60,10 +68,13 @@ pub async fn store(
     mut refused: Vec<Refused>,
 ) -> Result<Stored, PushFailure> {
     let (malformed, mut accepted, mut natives) = (refused.len() as u64, 0, 0);
+    let exact = batch.exact;
     if !batch.items.is_empty() {
         let pushed = site.handle.push(batch).await?;
         (accepted, natives) = (pushed.accepted, pushed.natives);
-        refused.extend(pushed.refused.iter().map(|(i, why)| at_the_door(*i, *why)));
+        let about = |index| pushed.named.iter().find(|n| n.index == index);
+        let named = |(i, why): &(u32, Refusal)| at_the_door(*i, *why, about(*i), exact);
+        refused.extend(pushed.refused.iter().map(named));
     }
     // Counted only now: what is sent again because nothing was taken counts once.
     let counted = &site.handle.status.malformed_total;
@@ -92,12 +103,13 @@ fn not_decoded(error: &crate::ingest::json::DecodeError) -> Response {
         E::Syntax { line, column, .. } => json!({"accepted": 0, "line": line, "column": column}),
         E::Empty | E::TooMany => json!({"accepted": 0}),
     };
-    problem_with(
+    let answer = problem_with(
         StatusCode::BAD_REQUEST,
         "not-decoded",
         format!("{error}; nothing was taken"),
         place,
-    )
+    );
+    untaken(Untaken::NotDecoded, answer)
 }
 
 /// Nothing was taken: try again later. Where too much is under way that is 429; but on 429 Prometheus drops what it sent,
@@ -110,53 +122,35 @@ pub fn not_pushed(failure: &PushFailure, headers: &HeaderMap) -> Response {
         PushFailure::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy", "1"),
         PushFailure::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "5"),
     };
-    with_header(
+    let answer = with_header(
         problem(status, code, format!("{failure}; nothing was taken")),
         header::RETRY_AFTER,
         wait,
-    )
+    );
+    let why = match failure {
+        PushFailure::Busy => Untaken::Busy,
+        PushFailure::Unavailable(_) => Untaken::Unavailable,
+    };
+    untaken(why, answer)
 }
 
-fn at_the_door(index: u32, why: Refusal) -> Refused {
-    let (field, reason) = match why {
-        Refusal::Late => (
-            "ts",
-            format!(
-                "too late: the limit is {LATE_MAX} in the past, {LATE_IN_ORDER_MAX} for remote write"
-            ),
-        ),
-        Refusal::Future => (
-            "ts",
-            format!("too far ahead: the limit is {FUTURE_MAX} in the future"),
-        ),
-        Refusal::SeriesLimit => (
-            "labels",
-            format!("one series too many: the limit is {SERIES_COUNT_MAX} active series"),
-        ),
-        Refusal::MetricLimit => (
-            "labels",
-            format!("one series of this metric too many: the limit is {METRIC_SERIES_MAX}"),
-        ),
-        Refusal::OutOfOrder => (
-            "ts",
-            "out of order: the series has a newer sample".to_owned(),
-        ),
-        Refusal::Duplicate => (
-            "value",
-            "duplicate: the series has another value at that time".to_owned(),
-        ),
+fn at_the_door(index: u32, why: Refusal, about: Option<&Named>, exact: bool) -> Refused {
+    let field = match why {
+        Refusal::Late | Refusal::Future | Refusal::OutOfOrder => "ts",
+        Refusal::SeriesLimit | Refusal::MetricLimit => "labels",
+        Refusal::Duplicate => "value",
     };
     Refused {
         index,
         field,
-        reason: reason.into(),
+        reason: why.words(about, exact).into(),
     }
 }
 
 fn partly(accepted: usize, mut refused: Vec<Refused>) -> Response {
     refused.sort_by_key(|r| r.index);
     let count = refused.len();
-    refused.truncate(ERRORS_SHOWN_MAX);
+    refused.truncate(NAMED_MAX);
     let first = refused.first().map_or(String::new(), |r| {
         format!(": item {}, field `{}`: {}", r.index, r.field, r.reason)
     });

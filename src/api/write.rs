@@ -11,20 +11,19 @@ use axum::response::Response;
 use serde_json::json;
 
 use crate::api::body::{self, INFLATED_BYTES_MAX, header_text};
-use crate::api::push::{not_pushed, store};
+use crate::api::push::{not_pushed, store, told, untaken};
 use crate::api::reply::{problem, problem_with};
 use crate::api::{Site, push};
 use crate::config::settings::Scope;
 use crate::ingest::remote_write::{DecodeError, decode};
+use crate::shell::drive::Untaken;
 
 /// The message that is understood.
 const MESSAGE: &str = "prometheus.WriteRequest";
 
 /// Takes samples; 204 when they are durable.
 pub async fn write(State(site): State<Site>, headers: HeaderMap, body: Body) -> Response {
-    take(&site, &headers, body)
-        .await
-        .unwrap_or_else(|refused| *refused)
+    told(&site, take(&site, &headers, body).await)
 }
 
 async fn take(site: &Site, headers: &HeaderMap, body: Body) -> Result<Response, Box<Response>> {
@@ -65,7 +64,8 @@ fn counted(stored: push::Stored) -> Response {
 fn check_kind(headers: &HeaderMap) -> Result<(), Box<Response>> {
     let unsupported = |code, detail: String| {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        Err(Box::new(problem(status, code, detail)))
+        let answer = problem(status, code, detail);
+        Err(Box::new(untaken(Untaken::NotDecoded, answer)))
     };
     let kind = header_text(headers, header::CONTENT_TYPE).unwrap_or("");
     let mut parts = kind.split(';').map(str::trim);
@@ -96,11 +96,14 @@ fn check_kind(headers: &HeaderMap) -> Result<(), Box<Response>> {
 fn not_decoded(error: &DecodeError) -> Response {
     match error {
         DecodeError::TooLarge { limit, .. } => body::too_large("the decompressed body", *limit),
-        DecodeError::Snappy(_) | DecodeError::Protobuf(_) | DecodeError::TooMany => problem_with(
-            StatusCode::BAD_REQUEST,
-            "not-decoded",
-            format!("{error}; nothing was taken"),
-            json!({"accepted": 0}),
-        ),
+        DecodeError::Snappy(_) | DecodeError::Protobuf(_) | DecodeError::TooMany => {
+            let answer = problem_with(
+                StatusCode::BAD_REQUEST,
+                "not-decoded",
+                format!("{error}; nothing was taken"),
+                json!({"accepted": 0}),
+            );
+            untaken(Untaken::NotDecoded, answer)
+        }
     }
 }

@@ -186,6 +186,7 @@ impl Server {
             reload: reload.clone(),
             data,
             runbooks,
+            exposed: !address.ip().is_loopback(),
         };
         Ok(Server {
             address,

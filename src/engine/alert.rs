@@ -77,13 +77,17 @@ impl Engine {
                 if !judge.active && !matches!(judged, Judged::Bad(_)) {
                     continue;
                 }
+                if judged == Judged::NoData && series.has_ended() {
+                    judged = Judged::Ended;
+                }
                 // A firing alert with an easier condition to clear stays bad until that one holds.
                 if judge.active
                     && let Some(resolve) = &test.resolve
                 {
                     judged = match (judged, resolve.judge(window)) {
                         (Judged::Bad(v), _) => Judged::Bad(v),
-                        (Judged::NoData, _) | (_, Judged::NoData) => Judged::NoData,
+                        (Judged::Ended, _) => Judged::Ended,
+                        (Judged::NoData, _) | (_, Judged::NoData | Judged::Ended) => Judged::NoData,
                         (Judged::Good(v), Judged::Bad(_)) => Judged::Good(v),
                         (Judged::Good(v), Judged::Good(_)) => {
                             if self.fires(rule, series) {
@@ -140,13 +144,19 @@ impl Engine {
             return true;
         };
         let (phase, since, lost) = (alert.phase, alert.since, alert.lost_since.is_some());
-        if lost && judged != Judged::NoData {
+        if lost && matches!(judged, Judged::Bad(_) | Judged::Good(_)) {
             self.emit(Event::AlertHeard { key: key.clone() });
         }
         let (holds, value) = match judged {
             Judged::Bad(value) => (true, value),
             Judged::Good(value) => (false, value),
-            Judged::NoData => return self.go_without_data(rule, key, phase, lost),
+            Judged::NoData | Judged::Ended => {
+                let loss = (!lost).then(|| Event::AlertLost {
+                    key: key.clone(),
+                    ended: judged == Judged::Ended,
+                });
+                return self.go_without_data(rule, key, phase, loss);
+            }
         };
         match phase.turn(since, holds, rule, at) {
             Turn::Stays => true,
@@ -177,8 +187,15 @@ impl Engine {
         }
     }
 
-    /// An active alert about which there is nothing to judge; true if it is active afterwards.
-    fn go_without_data(&mut self, rule: &Rule, key: AlertKey, phase: Phase, lost: bool) -> bool {
+    /// An active alert about which there is nothing to judge; true if it is active afterwards. `loss`: unless it is lost
+    /// already.
+    fn go_without_data(
+        &mut self,
+        rule: &Rule,
+        key: AlertKey,
+        phase: Phase,
+        loss: Option<Event>,
+    ) -> bool {
         match (phase, rule.missing) {
             (Phase::Pending, Missing::Hold | Missing::Fire) => true,
             (Phase::Pending, Missing::Resolve) => {
@@ -194,8 +211,8 @@ impl Engine {
                 false
             }
             (Phase::Firing | Phase::Kept { .. }, Missing::Hold | Missing::Fire) => {
-                if !lost {
-                    self.emit(Event::AlertLost { key });
+                if let Some(loss) = loss {
+                    self.emit(loss);
                 }
                 true
             }
@@ -252,7 +269,10 @@ impl Engine {
                 (Some((rule, _)), None) if rule.missing == Missing::Resolve => Cause::SeriesMissing,
                 (Some(_), None) => {
                     if alert.is_firing() && alert.lost_since.is_none() {
-                        edges.push(Event::AlertLost { key: key.clone() });
+                        edges.push(Event::AlertLost {
+                            key: key.clone(),
+                            ended: false,
+                        });
                     }
                     continue;
                 }

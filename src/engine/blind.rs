@@ -12,13 +12,13 @@
     clippy::indexing_slicing
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::Engine;
 use crate::engine::echo::OF_ALERTS;
 use crate::engine::event::Event;
 use crate::engine::limits::{BLIND_AFTER, BLIND_LOOK, QUIET_AFTER};
-use crate::engine::policy::{GroupRule, RuleId, Test};
+use crate::engine::policy::{Group, GroupRule, RuleId, Test};
 use crate::engine::promql::ast::{BinaryOp, Expr, Kind};
 use crate::engine::promql::reads::reads;
 use crate::engine::promql::source::Source;
@@ -35,13 +35,24 @@ struct Looked {
     misses: Option<String>,
 }
 
-impl GroupRule {
-    /// Who it is across reloads, and its name; `group`: the file and group that it is in.
-    pub fn identity(&self, group: &str) -> (RuleId, &str) {
-        match self {
-            GroupRule::Alert(rule) => (rule.id.clone(), &rule.name),
-            GroupRule::Record(r) => (RuleId::new(group, &r.name, &r.labels), &r.name),
-        }
+impl Group {
+    /// Who each rule is across reloads, and its name. Several rules may record series of one name and the same labels, each
+    /// of other things; those are numbered.
+    pub fn identities(&self) -> impl Iterator<Item = (RuleId, &str)> {
+        let mut seen: BTreeMap<RuleId, usize> = BTreeMap::new();
+        self.rules.iter().map(move |rule| match rule {
+            GroupRule::Alert(rule) => (rule.id.clone(), rule.name.as_str()),
+            GroupRule::Record(r) => {
+                let id = RuleId::new(&self.id, &r.name, &r.labels);
+                let number = seen.entry(id.clone()).or_insert(0);
+                *number += 1;
+                let id = match number {
+                    1 => id,
+                    _ => RuleId(format!("{}#{number}", id.0)),
+                };
+                (id, r.name.as_str())
+            }
+        })
     }
 }
 
@@ -52,8 +63,15 @@ impl Engine {
         let every = self.every.ms().max(1);
         let turns = (BLIND_LOOK.ms() / every).max(1);
         let turn = slot.ms().unsigned_abs() / every % turns;
-        if turn == 0 {
+        // While nobody ran, after a start or a stall, nothing was heard: that is found out before anybody's turn comes.
+        let away = self
+            .watched_at
+            .is_none_or(|at| self.now.since(at) > BLIND_LOOK);
+        if turn == 0 || away && self.state.watching.is_some() {
             self.watch();
+        }
+        if turn == 0 || away {
+            self.watched_at = Some(self.now);
         }
         let watching = self.state.watching;
         if watching.is_none_or(|since| self.now.since(since) < BLIND_AFTER) {
@@ -61,14 +79,17 @@ impl Engine {
         }
         let looked = self.look(turn as usize, turns as usize);
         for Looked { rule, name, misses } in looked {
-            match (misses, self.state.blind.contains_key(&rule)) {
-                (Some(selector), false) => self.emit(Event::RuleBlind {
-                    rule,
-                    name,
-                    selector,
-                }),
-                (None, true) => self.emit(Event::RuleSees { rule }),
-                (Some(_), true) | (None, false) => {}
+            let known = self.state.blind.get(&rule);
+            match (misses, known) {
+                // After an edit it may be another selector.
+                (Some(selector), known) if known.is_none_or(|k| k.selector != selector) => self
+                    .emit(Event::RuleBlind {
+                        rule,
+                        name,
+                        selector,
+                    }),
+                (None, Some(_)) => self.emit(Event::RuleSees { rule }),
+                (Some(_), _) | (None, None) => {}
             }
         }
     }
@@ -83,15 +104,23 @@ impl Engine {
                 misses: self.window_misses(entry),
             });
         }
-        let groups = self.book.groups.iter();
-        let all = groups.flat_map(|g| g.group.rules.iter().map(|r| (&g.group.id, r)));
-        for (group, rule) in all.skip(turn).step_by(turns) {
-            let (id, name) = rule.identity(group);
-            looked.push(Looked {
-                rule: id,
-                name: name.to_owned(),
-                misses: self.group_misses(rule),
-            });
+        let mut place = 0;
+        for group in self.book.groups.iter().map(|g| &g.group) {
+            let (first, count) = (place, group.rules.len());
+            place += count;
+            let due = |at: &usize| at % turns == turn;
+            // Names are made only where it is somebody's turn.
+            if !(first..place).any(|at| due(&at)) {
+                continue;
+            }
+            let rules = (first..).zip(group.identities().zip(&group.rules));
+            for (_, ((rule, name), of)) in rules.filter(|(at, _)| due(at)) {
+                looked.push(Looked {
+                    rule,
+                    name: name.to_owned(),
+                    misses: self.group_misses(of),
+                });
+            }
         }
         looked
     }
@@ -102,10 +131,8 @@ impl Engine {
             return;
         }
         let windows = self.book.rules.iter().map(|r| r.rule.id.clone());
-        let groups = self.book.groups.iter().flat_map(|g| {
-            let rules = g.group.rules.iter();
-            rules.map(|r| r.identity(&g.group.id).0)
-        });
+        let groups = self.book.groups.iter();
+        let groups = groups.flat_map(|g| g.group.identities().map(|(id, _)| id));
         let there: BTreeSet<RuleId> = windows.chain(groups).collect();
         let blind = self.state.blind.keys();
         let gone: Vec<RuleId> = blind.filter(|r| !there.contains(r)).cloned().collect();

@@ -196,6 +196,10 @@ pub enum Event {
     /// Its series vanished.
     AlertLost {
         key: AlertKey,
+        /// Whether its series has ended, and was heard until then; else it was last heard as long ago as its rule looks
+        /// back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ended: bool,
     },
     /// Its series is back.
     AlertHeard {

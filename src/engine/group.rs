@@ -46,6 +46,18 @@ pub struct GroupRun {
     pub slot: Option<Timestamp>,
     /// Its rules, in order.
     pub rules: Vec<RuleRun>,
+    /// Series that rules of it recorded before an edit. What is not recorded any more has ended.
+    orphans: Vec<u32>,
+}
+
+/// A series that a group recorded that is gone. Perhaps another group goes on with it.
+#[derive(Debug)]
+pub(super) struct Abandoned {
+    series: u32,
+    /// Its newest sample then.
+    last: Option<Timestamp>,
+    /// After this it has ended, if nobody went on with it.
+    due: Timestamp,
 }
 
 /// A rule of a group in force.
@@ -55,6 +67,8 @@ pub struct RuleRun {
     pub error: Option<String>,
     /// Since when evaluations fail.
     pub failing_since: Option<Timestamp>,
+    /// For which time it was evaluated last, and did not fail.
+    pub evaluated: Option<Timestamp>,
     /// The values of the last evaluation, by alert.
     pub values: BTreeMap<String, f64>,
     main: Option<Resolved>,
@@ -70,14 +84,20 @@ pub struct RuleRun {
 
 impl GroupRun {
     /// The groups of a new policy. A group of the same name and interval goes on at its slot, a rule of it with the same text keeps
-    /// what was worked out for it.
-    pub fn carry_over(groups: &[Arc<Group>], before: Vec<GroupRun>) -> Vec<GroupRun> {
+    /// what was worked out for it. Series that groups recorded that are gone are handed to `left`, with the group's interval.
+    pub fn carry_over(
+        groups: &[Arc<Group>],
+        before: Vec<GroupRun>,
+        mut left: impl FnMut(u32, Duration),
+    ) -> Vec<GroupRun> {
         let mut before: BTreeMap<String, GroupRun> = before
             .into_iter()
             .map(|g| (g.group.id.clone(), g))
             .collect();
         let next = groups.iter().map(|group| {
-            let old = before.remove(&group.id);
+            let mut old = before.remove(&group.id);
+            let orphans = old.as_mut().map(|o| std::mem::take(&mut o.orphans));
+            let mut orphans = orphans.unwrap_or_default();
             let slots = old.as_ref().filter(|o| o.group.interval == group.interval);
             let slot = slots.and_then(|o| o.slot);
             let mut kept: Vec<(GroupRule, RuleRun)> = old
@@ -87,13 +107,23 @@ impl GroupRun {
                 let same = kept.iter().position(|(k, _)| is_same(k, rule));
                 same.map_or_else(RuleRun::default, |at| kept.swap_remove(at).1)
             });
+            let rules = rules.collect();
+            orphans.extend(kept.iter().flat_map(|(_, run)| run.recorded()));
             GroupRun {
                 slot,
-                rules: rules.collect(),
+                rules,
+                orphans,
                 group: group.clone(),
             }
         });
-        next.collect()
+        let next = next.collect();
+        for group in before.into_values() {
+            let recorded = group.rules.iter().flat_map(RuleRun::recorded);
+            for series in recorded.chain(group.orphans.iter().copied()) {
+                left(series, group.group.interval);
+            }
+        }
+        next
     }
 
     /// The slot that is due: the last one, unless it was evaluated. Of one before the last tick before the start it is taken that it was, as
@@ -118,6 +148,13 @@ impl GroupRun {
     }
 }
 
+impl RuleRun {
+    /// The series that it recorded last.
+    fn recorded(&self) -> impl Iterator<Item = u32> {
+        self.recorded.iter().map(|(_, number)| *number)
+    }
+}
+
 /// Whether two rules are one: what was worked out for the first still holds for the second.
 fn is_same(a: &GroupRule, b: &GroupRule) -> bool {
     match (a, b) {
@@ -139,6 +176,14 @@ fn texts(rule: &Rule) -> Option<(&str, Option<&str>)> {
 }
 
 impl GroupRule {
+    /// The metric that it records.
+    fn record(&self) -> Option<&str> {
+        match self {
+            GroupRule::Record(r) => Some(&r.name),
+            GroupRule::Alert(_) => None,
+        }
+    }
+
     /// Its expressions.
     pub fn exprs(&self) -> impl Iterator<Item = &Written> {
         let (main, resolve) = match self {
@@ -173,9 +218,11 @@ impl Engine {
             let (now, tick) = (self.now, self.every);
             let taken = book.groups.get_mut(at).and_then(|g| {
                 let slot = g.due(now, tick)?;
-                Some((slot, g.group.clone(), std::mem::take(&mut g.rules)))
+                let (rules, orphans) = (&mut g.rules, &mut g.orphans);
+                let taken = (std::mem::take(rules), std::mem::take(orphans));
+                Some((slot, g.group.clone(), taken))
             });
-            let Some((slot, group, mut rules)) = taken else {
+            let Some((slot, group, (mut rules, mut orphans))) = taken else {
                 continue;
             };
             for (place, (rule, run)) in group.rules.iter().zip(&mut rules).enumerate() {
@@ -187,15 +234,85 @@ impl Engine {
                     GroupRule::Alert(r) => self.judge(r, run, &group, slot),
                 };
                 match done {
-                    Ok(()) => (run.error, run.failing_since) = (None, None),
+                    Ok(()) => {
+                        (run.error, run.failing_since) = (None, None);
+                        run.evaluated = Some(slot - group.query_offset);
+                    }
                     Err(error) => {
                         run.error = Some(error);
                         run.failing_since.get_or_insert(self.now);
                     }
                 }
+                // The next rule is not to see both what was recorded before an edit and what is now.
+                if let GroupRule::Record(r) = rule
+                    && !orphans.is_empty()
+                {
+                    let rest = group.rules.iter().skip(place + 1);
+                    if !rest.filter_map(GroupRule::record).any(|n| n == r.name) {
+                        self.end_orphans(&mut book, &group, &mut orphans, slot, Some(&r.name));
+                    }
+                }
             }
+            self.end_orphans(&mut book, &group, &mut orphans, slot, None);
             if let Some(g) = book.groups.get_mut(at) {
                 g.rules = rules;
+            }
+        }
+        self.book = book;
+    }
+
+    /// Ends series, of one metric or of all, that were recorded before an edit and are not now.
+    fn end_orphans(
+        &mut self,
+        book: &mut Book,
+        group: &Group,
+        orphans: &mut Vec<u32>,
+        slot: Timestamp,
+        metric: Option<&str>,
+    ) {
+        let at = slot - group.query_offset;
+        for number in std::mem::take(orphans) {
+            let Some(series) = self.series.get(number) else {
+                continue;
+            };
+            if metric.is_some_and(|m| m != series.key().metric()) {
+                orphans.push(number);
+            } else if series.newest_time().is_some_and(|last| last < at) {
+                let key = series.key().clone();
+                self.keep(book, &key, at, Value::Float(f64::from_bits(STALE_BITS)));
+            }
+        }
+    }
+
+    /// Takes down what groups recorded that are gone.
+    pub(super) fn abandon(&mut self, series: u32, interval: Duration) {
+        let last = self.series.get(series).and_then(|s| s.newest_time());
+        self.abandoned.push(Abandoned {
+            series,
+            last,
+            due: self.now + interval,
+        });
+    }
+
+    /// Ends what groups recorded that are gone, unless another group went on with it.
+    pub(super) fn end_abandoned(&mut self) {
+        if self.abandoned.is_empty() {
+            return;
+        }
+        let mut book = std::mem::take(&mut self.book);
+        for left in std::mem::take(&mut self.abandoned) {
+            if left.due > self.now {
+                self.abandoned.push(left);
+                continue;
+            }
+            let series = self.series.get(left.series);
+            let last = series.and_then(|s| Some((s.key().clone(), s.newest_time()?)));
+            if let Some((key, last)) = last
+                && left.last == Some(last)
+                && last < self.now
+            {
+                let marker = Value::Float(f64::from_bits(STALE_BITS));
+                self.keep(&mut book, &key, self.now, marker);
             }
         }
         self.book = book;
@@ -357,7 +474,14 @@ impl Engine {
         }
         let absent = self.active(rule, |series| !found.contains_key(series));
         if !absent.is_empty() {
-            let judged = self.judge_absent(test, run, group, at, &absent);
+            let mut judged = self.judge_absent(test, run, group, at, &absent);
+            let is_news = |((key, _), judged): (&(AlertKey, Labels), &Judged)| {
+                let alert = self.state.alerts.get(key);
+                *judged == Judged::NoData && alert.is_some_and(|a| a.lost_since.is_none())
+            };
+            if absent.iter().zip(&judged).any(is_news) {
+                self.tell_ended(test, at, &mut judged);
+            }
             for ((key, labels), judged) in absent.into_iter().zip(judged) {
                 self.take_edge(rule, key, &labels, judged, slot);
             }
@@ -405,6 +529,23 @@ impl Engine {
             }
         };
         absent.iter().map(judge).collect()
+    }
+
+    /// Where series that the expression reads have ended since it could look back at them, what is without data was heard
+    /// until now.
+    fn tell_ended(&self, test: &ExprTest, at: Timestamp, judged: &mut [Judged]) {
+        let since = at - test.reach;
+        let has_ended = |number: &u32| {
+            self.series
+                .get(*number)
+                .is_some_and(|s| s.newest_time().is_some_and(|t| t > since) && s.has_ended())
+        };
+        let reads = reads(&test.expr.expr, &self.settings);
+        let mut read = reads.iter().map(|r| self.series.select(&r.matchers));
+        if read.any(|numbers| numbers.iter().any(has_ended)) {
+            let lost = judged.iter_mut().filter(|j| **j == Judged::NoData);
+            lost.for_each(|j| *j = Judged::Ended);
+        }
     }
 
     fn last_value(&self, run: &RuleRun, key: &AlertKey) -> f64 {
@@ -549,8 +690,16 @@ impl Engine {
 impl Book {
     /// The value that a rule's last evaluation gave an alert.
     pub fn value(&self, id: &RuleId, series: &str) -> Option<f64> {
+        self.run(id)?.values.get(series).copied()
+    }
+
+    /// For which time a rule of a group was evaluated last, and did not fail.
+    pub fn evaluated(&self, id: &RuleId) -> Option<Timestamp> {
+        self.run(id)?.evaluated
+    }
+
+    fn run(&self, id: &RuleId) -> Option<&RuleRun> {
         let (group, rule) = self.places.get(id)?;
-        let run = self.groups.get(*group)?.rules.get(*rule)?;
-        run.values.get(series).copied()
+        self.groups.get(*group)?.rules.get(*rule)
     }
 }

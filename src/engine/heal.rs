@@ -196,7 +196,8 @@ impl Engine {
         let (judged, why) = (said.judged, said.why);
         let run = heal.run.id.clone();
         match (judged, heal.good_since) {
-            (Judged::Good(_), None) if self.now <= deadline => {
+            // Where `settle` is as long as `within`, this is the first look.
+            (Judged::Good(_), None) if self.now <= deadline.max(fresh_from + self.every) => {
                 self.emit(Event::HealVerifying {
                     run: run.clone(),
                     good_since: Some(self.now),
@@ -213,12 +214,12 @@ impl Engine {
                 run,
                 good_since: None,
             }),
-            (Judged::NoData, _) if self.now < deadline + terms.hold => {}
-            (Judged::Bad(_) | Judged::NoData | Judged::Good(_), _) if self.now < deadline => {}
+            (Judged::NoData | Judged::Ended, _) if self.now < deadline + terms.hold => {}
+            (_, _) if self.now < deadline => {}
             (_, _) if matches!(ended.end, RunEnd::Unknown { .. }) => {
                 self.close_run(&run, Outcome::Unknown, why)
             }
-            (Judged::NoData, _) => self.close_run(&run, Outcome::Unverifiable, why),
+            (Judged::NoData | Judged::Ended, _) => self.close_run(&run, Outcome::Unverifiable, why),
             (Judged::Bad(_), _) if matches!(own, Judged::Bad(value) if worse(&rule, heal.run.value, value)) => {
                 self.close_run(&run, Outcome::Worse, why)
             }
@@ -241,6 +242,11 @@ impl Engine {
             .window_rule(&rule.id)
             .and_then(|e| Some((e, e.test()?)))
         else {
+            // What was evaluated before that says nothing about the heal, and neither does what failed since.
+            let evaluated = self.book.evaluated(&rule.id);
+            if evaluated.is_none_or(|at| at <= fresh_from) {
+                return Judged::NoData;
+            }
             return self.judge_members(rule, terms, incident, target);
         };
         let from = (self.now - test.window).max(fresh_from);
@@ -255,8 +261,8 @@ impl Engine {
             }
             all = match (all, test.condition.judge(series.window(from, self.now))) {
                 (Some(Judged::Bad(v)), _) | (_, Judged::Bad(v)) => Some(Judged::Bad(v)),
-                (Some(Judged::NoData), _) | (_, Judged::NoData) => Some(Judged::NoData),
-                (_, Judged::Good(v)) => Some(Judged::Good(v)),
+                (None | Some(Judged::Good(_)), Judged::Good(v)) => Some(Judged::Good(v)),
+                (_, _) => Some(Judged::NoData),
             };
         }
         all.unwrap_or(Judged::NoData)

@@ -41,6 +41,9 @@ pub struct Batch {
     pub exact: bool,
     /// Hash of the whole delivery, if a repetition of it can be told by that.
     pub id: Option<u128>,
+    /// How far the clock by which it was measured was ahead of the engine's when its times were made, in milliseconds.
+    /// `None`: as far as it is when it comes in.
+    pub ahead_ms: Option<i64>,
     /// Spellings that the door is to learn: the place of an item of that series in `items`, ascending.
     pub spelt: Vec<(u32, Spelling)>,
     /// Native histograms: the place of the item in `items`, ascending. The item's value is their [`mark`].
@@ -147,6 +150,55 @@ impl Refusal {
     }
 }
 
+/// Items of one delivery that are named when they are refused; the rest is counted.
+pub const NAMED_MAX: usize = 20;
+/// Bytes of a series in a message; what is longer is cut.
+const NAME_BYTES_MAX: usize = 300;
+
+/// What a refused item is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its place in the request, from 0.
+    pub index: u32,
+    /// The metric.
+    pub metric: String,
+    /// The series.
+    pub series: String,
+    /// The time that the sender gave.
+    pub ts: Option<Timestamp>,
+}
+
+impl Refusal {
+    /// Why, for the sender: what it is about, and the limit. `exact`: its samples come in order and each once.
+    pub fn words(self, about: Option<&Named>, exact: bool) -> String {
+        let series = about.map_or("the series", |n| &n.series);
+        let at = about.and_then(|n| n.ts);
+        let at = at.map_or_else(String::new, |ts| format!(" at {}", ts.rfc3339()));
+        match self {
+            Refusal::Late => {
+                let limit = if exact { LATE_IN_ORDER_MAX } else { LATE_MAX };
+                format!("{series}{at}: too late: the limit is {limit} in the past")
+            }
+            Refusal::Future => {
+                format!("{series}{at}: too far ahead: the limit is {FUTURE_MAX} in the future")
+            }
+            Refusal::SeriesLimit => format!(
+                "{series}: one series too many: the limit is {SERIES_COUNT_MAX} active series"
+            ),
+            Refusal::MetricLimit => {
+                let metric = about.map_or("this metric", |n| &n.metric);
+                format!(
+                    "{series}: one series of {metric} too many: the limit is {METRIC_SERIES_MAX}"
+                )
+            }
+            Refusal::OutOfOrder => format!("{series}{at}: out of order: it has a newer sample"),
+            Refusal::Duplicate => {
+                format!("{series}{at}: duplicate: it has another value at that time")
+            }
+        }
+    }
+}
+
 /// Whether a sample is one that the door has let in before.
 enum Place {
     New,
@@ -216,6 +268,35 @@ impl Intake {
     /// The spellings that it has learnt.
     pub fn spellings(&self) -> Arc<Spellings> {
         self.spellings.clone()
+    }
+    /// What items with these indexes are about, for a message: the first [`NAMED_MAX`] of them.
+    pub fn name(&self, batch: &Batch, refused: &[(u32, Refusal)]) -> Vec<Named> {
+        let name = |(index, _): &(u32, Refusal)| {
+            // Items stand in the order of the request.
+            let place = batch.items.binary_search_by_key(index, |i| i.index);
+            let item = batch.items.get(place.ok()?)?;
+            let key = match &item.whose {
+                Whose::Number(number) => self.key(*number).cloned()?,
+                Whose::Key(at) => {
+                    let bytes = batch.keys.get(at.start as usize..at.end as usize)?;
+                    SeriesKey::from_canonical(bytes)
+                }
+            };
+            let mut series = key.to_string();
+            if series.len() > NAME_BYTES_MAX {
+                let end = (0..=NAME_BYTES_MAX).rev();
+                let end = end.into_iter().find(|i| series.is_char_boundary(*i));
+                series.truncate(end.unwrap_or(0));
+                series.push('…');
+            }
+            Some(Named {
+                index: *index,
+                metric: key.metric().to_owned(),
+                series,
+                ts: item.ts,
+            })
+        };
+        refused.iter().take(NAMED_MAX).filter_map(name).collect()
     }
     /// The key of a numbered series.
     pub fn key(&self, number: u32) -> Option<&SeriesKey> {

@@ -61,7 +61,7 @@ pub const PAGE_BACKOFF_MIN: Duration = Duration::from_secs(1);
 pub const PAGE_BACKOFF_MAX: Duration = Duration::from_mins(1);
 /// After this long without acceptance the fallback receiver is told as well, where a receiver does not say when.
 pub const PAGE_BUDGET: Duration = Duration::from_mins(2);
-/// A closing message that nobody accepts is given up after this long, and counted.
+/// A page about an incident that is over (the closing message; that a heal failed) is given up after this long.
 pub const CLOSING_TTL: Duration = Duration::from_hours(24);
 /// Attempts under way to one receiver.
 pub const PAGES_IN_FLIGHT_MAX: usize = 8;

@@ -72,7 +72,7 @@ impl Engine {
                 None => "the rule names nobody and there is no default receiver".to_owned(),
             });
         }
-        // An alert is lost when its window is empty: its series was last heard a window before.
+        // An alert is lost when its window is empty: its series was last heard a window before, unless it has ended.
         let rule = self.book.rule(&incident.rule);
         let window = rule.map_or(Duration::ZERO, |r| r.reach());
         let mut muted_by = BTreeSet::new();
@@ -94,10 +94,15 @@ impl Engine {
                 None => {
                     loud = true;
                     fresh |= !member.told;
+                    let heard = if member.alert.ended {
+                        Duration::ZERO
+                    } else {
+                        window
+                    };
                     silent |= member
                         .alert
                         .lost_since
-                        .is_some_and(|t| self.now.since(t - window) >= SILENT_AFTER);
+                        .is_some_and(|t| self.now.since(t - heard) >= SILENT_AFTER);
                 }
             }
         }
@@ -149,7 +154,9 @@ impl Engine {
             .and_then(|r| r.heal.as_ref().map(|h| (h, r.reach())));
         if let Some((heal, window)) = heal.filter(|(h, _)| h.page_after_heal) {
             let scripts = heal.steps.iter().fold(Duration::ZERO, |sum, s| {
-                Duration::from_ms(sum.ms() + s.timeout.ms() + heal.within.ms() + heal.hold.ms())
+                Duration::from_ms(
+                    sum.ms() + s.timeout.ms() + heal.within.max(heal.settle).ms() + heal.hold.ms(),
+                )
             });
             let latest = incident.opened_at + scripts + window;
             if self.now < latest {
@@ -210,7 +217,11 @@ impl Engine {
             .iter()
             .map(|receiver| self.page(incident, PageKind::Closed, receiver))
             .collect();
-        for out in waiting.iter().filter(|o| !o.in_flight) {
+        // That a heal failed is told all the same; it leaves before the end does.
+        for out in waiting
+            .iter()
+            .filter(|o| !o.in_flight && !o.page.kind.is_owed())
+        {
             self.emit(Event::PageDropped {
                 key: out.page.key.clone(),
                 why: "the incident is over".to_owned(),
@@ -400,14 +411,15 @@ impl Engine {
                 next: Some(self.now),
             });
         }
-        let over = self
+        let closed = self
             .state
             .incidents
             .get(&out.page.incident)
-            .is_none_or(|i| i.closed.is_some())
-            && out.page.kind != PageKind::Closed;
-        let given_up =
-            out.page.kind == PageKind::Closed && self.now.since(out.queued_at) >= CLOSING_TTL;
+            .is_none_or(|i| i.closed.is_some());
+        let is_end = out.page.kind == PageKind::Closed;
+        // Nobody needs to hear any more that it began.
+        let over = closed && !out.page.kind.is_owed();
+        let given_up = closed && self.now.since(out.queued_at) >= CLOSING_TTL;
         let wait = (1..attempt.min(16)).fold(PAGE_BACKOFF_MIN, |d, _| d.doubled(PAGE_BACKOFF_MAX));
         let next = match &verdict {
             Verdict::Done | Verdict::Refused { .. } => None,
@@ -427,11 +439,15 @@ impl Engine {
         if refused && !over && !out.fallback_told {
             self.tell_fallback(&out);
         }
-        if over && certain_no && !out.maybe_told {
+        if closed && !is_end && certain_no && next.is_none() && !out.maybe_told {
             self.drop_needless_closing(&out.page);
         }
-        let told_late = over
+        let incident = self.state.incidents.get(&out.page.incident);
+        let knows = incident.is_some_and(|i| i.told_end.contains(&out.page.receiver));
+        let told_late = closed
             && accepted
+            && !is_end
+            && !knows
             && !self.state.outbox.values().any(|o| {
                 (o.page.incident, &o.page.receiver, o.page.kind)
                     == (out.page.incident, &out.page.receiver, PageKind::Closed)

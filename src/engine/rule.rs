@@ -19,6 +19,7 @@ use crate::engine::promql::reads::{Read, reads};
 use crate::engine::promql::settings::Settings;
 use crate::engine::series::{SeriesSet, Window};
 use crate::model::labels::SeriesKey;
+use crate::model::time::Duration;
 
 /// What a condition says of a window.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,6 +30,8 @@ pub enum Judged {
     Good(f64),
     /// There is nothing to judge: never taken for good.
     NoData,
+    /// As that, and its series has just ended: until then it was heard.
+    Ended,
 }
 
 /// An aggregate as a number that can be compared and written down: a sum beyond all numbers is the greatest one.
@@ -163,15 +166,16 @@ pub struct Book {
 
 impl Book {
     /// The book of a policy over the series so far; `is_active` says whether an alert is. Groups that have not changed
-    /// go on where they were.
+    /// go on where they were; `left` takes what those recorded that are gone.
     pub fn new(
         policy: &Policy,
         series: &mut SeriesSet,
         before: Vec<GroupRun>,
+        left: impl FnMut(u32, Duration),
         is_active: impl Fn(&Rule, &SeriesKey) -> bool,
     ) -> Self {
         let mut book = Self {
-            groups: GroupRun::carry_over(&policy.groups, before),
+            groups: GroupRun::carry_over(&policy.groups, before, left),
             ..Self::default()
         };
         for rule in &policy.rules {

@@ -122,6 +122,11 @@ impl Series {
     fn start(&self) -> usize {
         self.start as usize
     }
+    /// Whether its newest sample is a marker: it has ended.
+    pub fn has_ended(&self) -> bool {
+        let newest = self.newest_point(i64::MIN, i64::MAX);
+        newest.is_some_and(|point| !point.is_live())
+    }
     /// How many samples it holds.
     pub fn len(&self) -> usize {
         self.floats_len() + self.natives_len()

@@ -51,6 +51,9 @@ pub struct Alert {
     pub value: f64,
     /// Since when its series is missing.
     pub lost_since: Option<Timestamp>,
+    /// Whether it is missing because it has ended: then it was heard until that time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
 }
 
 impl Alert {
@@ -82,6 +85,9 @@ pub struct Incident {
     pub alerts: BTreeMap<String, Member>,
     /// Receivers that accepted a page about it, with the time of the last.
     pub told: BTreeMap<String, Timestamp>,
+    /// Receivers that accepted the closing message.
+    #[serde(default)]
+    pub told_end: BTreeSet<String>,
     /// When a page was last queued.
     pub paged_at: Option<Timestamp>,
     /// Why nobody is told at the moment.
@@ -343,6 +349,7 @@ impl State {
                     since: at,
                     value: *value,
                     lost_since: None,
+                    ended: false,
                 };
                 self.alerts.insert(key.clone(), alert);
             }
@@ -364,9 +371,11 @@ impl State {
                 self.set_alert(key, |a| a.phase = Phase::Kept { since: at })
             }
             Event::AlertAgain { key } => self.set_alert(key, |a| a.phase = Phase::Firing),
-            Event::AlertLost { key } => self.set_alert(key, |a| a.lost_since = Some(at)),
+            Event::AlertLost { key, ended } => {
+                self.set_alert(key, |a| (a.lost_since, a.ended) = (Some(at), *ended));
+            }
             Event::AlertHeard { key } => {
-                self.set_alert(key, |a| a.lost_since = None);
+                self.set_alert(key, |a| (a.lost_since, a.ended) = (None, false));
                 // The next loss is news again.
                 if let Some(id) = self.open.get(&key.rule).copied() {
                     self.set_incident(id, |i| {
@@ -451,8 +460,9 @@ impl State {
                 name,
                 selector,
             } => {
+                let since = self.blind.get(rule).map_or(at, |b| b.since);
                 let blind = Blind {
-                    since: at,
+                    since,
                     name: name.clone(),
                     selector: selector.clone(),
                 };
@@ -541,6 +551,7 @@ impl State {
                 acked: None,
                 alerts: BTreeMap::new(),
                 told: BTreeMap::new(),
+                told_end: BTreeSet::new(),
                 paged_at: None,
                 held: None,
                 silence_told: false,
@@ -632,6 +643,9 @@ impl State {
                     Verdict::Done => {
                         if let Some(i) = self.incidents.get_mut(&o.page.incident) {
                             i.told.insert(o.page.receiver.clone(), at);
+                            if o.page.kind == PageKind::Closed {
+                                i.told_end.insert(o.page.receiver.clone());
+                            }
                         }
                     }
                     Verdict::Unknown { why } => {

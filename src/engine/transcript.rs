@@ -61,7 +61,10 @@ pub fn words(event: &Event, state: &State) -> Option<String> {
         }
         Event::AlertKept { key } => ("kept", format!("{}  still firing for a while", key.series)),
         Event::AlertAgain { key } => ("again", key.series.clone()),
-        Event::AlertLost { key } => ("lost", format!("{}  no data", key.series)),
+        Event::AlertLost { key, ended } => {
+            let what = if *ended { "has ended" } else { "no data" };
+            ("lost", format!("{}  {what}", key.series))
+        }
         Event::AlertHeard { key } => ("heard", format!("{}  data again", key.series)),
         Event::AlertResolved { key, cause, value } => ("resolved", resolved(key, *cause, *value)),
         Event::IncidentOpened { id, about, .. } => ("opened", format!("#{id} {}", about.name)),

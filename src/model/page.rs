@@ -23,6 +23,16 @@ pub enum PageKind {
     Closed,
 }
 
+impl PageKind {
+    /// Whether people are told even if the incident is over by then: the end, and that a heal did not work.
+    pub fn is_owed(self) -> bool {
+        match self {
+            PageKind::HealFailed | PageKind::Closed => true,
+            PageKind::Opened | PageKind::Joined | PageKind::Repeat | PageKind::Silent => false,
+        }
+    }
+}
+
 /// One alert as a page shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PageAlert {

@@ -312,9 +312,9 @@ impl Deliver {
             clock::wall().rfc3339(),
             run.id,
             run.incident,
-            run.rule,
-            run.target,
-            run.script,
+            word(&run.rule),
+            word(&run.target),
+            word(&run.script),
             run.attempt,
             took,
             how.words()
@@ -328,6 +328,16 @@ impl Deliver {
         if let Err(error) = written {
             tracing::warn!(%error, path = %path.display(), "Heal log line not written; the event log has it.");
         }
+    }
+}
+
+/// A text that is one word of a line, whatever is in it: labels come from senders.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_-.:/@+*,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("{text:?}")
     }
 }
 

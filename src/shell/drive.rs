@@ -27,7 +27,7 @@ use tokio::sync::{broadcast, oneshot};
 use crate::engine::command::{Command, CommandError};
 use crate::engine::event::{Entry, Event};
 use crate::engine::intake::spellings::Spellings;
-use crate::engine::intake::{Admitted, Batch, Refusal};
+use crate::engine::intake::{Admitted, Batch, Named, Refusal};
 use crate::engine::limits::RECORD_BYTES_MAX;
 use crate::engine::own::Own;
 use crate::engine::{Effect, Engine, Input, View};
@@ -93,6 +93,8 @@ pub struct Status {
     pub samples_total: AtomicU64,
     /// Items refused at the door, by [`Refusal::place`].
     pub refused_total: [AtomicU64; Refusal::ALL.len()],
+    /// Pushes of which nothing was taken, in the order of [`Untaken::ALL`].
+    pub untaken_total: [AtomicU64; Untaken::ALL.len()],
     /// Items that could not be read.
     pub malformed_total: AtomicU64,
     /// Items whose delivery id was known.
@@ -195,6 +197,44 @@ pub struct Pushed {
     pub natives: usize,
     /// Items refused at the door.
     pub refused: Vec<(u32, Refusal)>,
+    /// What the first of them are about, in the same order.
+    pub named: Vec<Named>,
+}
+
+/// Why nothing of a push was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untaken {
+    /// Too much is under way.
+    Busy,
+    /// The sample log does not take records.
+    Unavailable,
+    /// It is larger than a push may be.
+    TooLarge,
+    /// It cannot be read: broken off, in another encoding, or not what it says it is.
+    NotDecoded,
+    /// It did not come in in time.
+    Timeout,
+}
+
+impl Untaken {
+    /// All of them, with the names under which they are counted.
+    pub const ALL: [(&'static str, Untaken); 5] = [
+        ("busy", Untaken::Busy),
+        ("unavailable", Untaken::Unavailable),
+        ("too_large", Untaken::TooLarge),
+        ("not_decoded", Untaken::NotDecoded),
+        ("timeout", Untaken::Timeout),
+    ];
+}
+
+impl Status {
+    /// Counts a push of which nothing was taken.
+    pub fn count_untaken(&self, why: Untaken) {
+        let counts = Untaken::ALL.iter().zip(&self.untaken_total);
+        for (_, count) in counts.filter(|((_, w), _)| *w == why) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// The door to the two threads, for the API and for everything that reports back.

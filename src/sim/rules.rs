@@ -174,6 +174,30 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
                 groups.push(expr_group(r, "county_api_ms > 1000", 0));
                 continue;
             }
+            "heal_verify_absent" => {
+                let mut h = heal(&["fix.sh"]);
+                h.target = Some("host".to_owned());
+                h.verify = Some(verify("absent(api_errors > 5)"));
+                r.heal = Some(h);
+            }
+            "heal_settle" => {
+                let mut h = heal(&["fix.sh"]);
+                (h.settle, h.within) = (S(20), S(20));
+                r.heal = Some(h);
+            }
+            "expr_heal_slots" => {
+                let mut h = heal(&["fix.sh", "fix_more.sh"]);
+                (h.within, h.hold) = (S(20), S(5));
+                r.heal = Some(h);
+                groups.push(expr_group(r, "county_api_ms > 1000", 60));
+                continue;
+            }
+            "expr_heal_fails" => {
+                r.heal = Some(heal(&["fix.sh", "fix_more.sh"]));
+                let text = "county_api_ms > 1000 and on () county_api_ms * on () county_api_ms > 0";
+                groups.push(expr_group(r, text, 0));
+                continue;
+            }
             "heal_two" => r.heal = Some(heal(&["fix.sh", "fix_more.sh"])),
             "window" => r.silence_window = Some(S(60)),
             "resolve_missing" => r.missing = Missing::Resolve,
@@ -244,6 +268,19 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
                 groups.push(group);
                 continue;
             }
+            "expr_offset" => {
+                let mut group = expr_group(r, "county:ms:max > 1000", 5);
+                group.query_offset = S(20);
+                let record = Recording {
+                    name: "county:ms:max".to_owned(),
+                    expr: written("max(county_api_ms)"),
+                    labels: Labels::new(),
+                    clears: BTreeSet::new(),
+                };
+                group.rules.insert(0, GroupRule::Record(Arc::new(record)));
+                groups.push(group);
+                continue;
+            }
             "expr_strict" => {
                 let mut group = expr_group(r, "county_api_ms > 1000", 0);
                 group.strict = true;
@@ -267,6 +304,50 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
                 if name == "recorded_limited" {
                     group.limit = 1;
                 }
+                groups.push(group);
+                continue;
+            }
+            "recorded_twice" => {
+                let mut group = expr_group(r, "county:ms:max > 1000", 5);
+                for (place, of) in ["county_api_ms", "county_mss"].into_iter().enumerate() {
+                    let record = Recording {
+                        name: "county:ms:max".to_owned(),
+                        expr: written(&format!("max by (region) ({of})")),
+                        labels: Labels::new(),
+                        clears: BTreeSet::new(),
+                    };
+                    group
+                        .rules
+                        .insert(place, GroupRule::Record(Arc::new(record)));
+                }
+                groups.push(group);
+                continue;
+            }
+            "recorded_renamed" => {
+                let mut group = expr_group(r, "sum(county:ms:max) > 1000", 5);
+                group.rules.insert(
+                    0,
+                    GroupRule::Record(Arc::new(Recording {
+                        name: "county:ms:max".to_owned(),
+                        expr: written("max without (host) (county_api_ms)"),
+                        labels: Labels::new().with("team", "courts"),
+                        clears: BTreeSet::new(),
+                    })),
+                );
+                groups.push(group);
+                continue;
+            }
+            "recorded_sum" => {
+                let mut group = expr_group(r, "sum(county:ms:max) > 1000", 5);
+                group.rules.insert(
+                    0,
+                    GroupRule::Record(Arc::new(Recording {
+                        name: "county:ms:max".to_owned(),
+                        expr: written("max without (host) (county_api_ms)"),
+                        labels: Labels::new().with("team", "api"),
+                        clears: BTreeSet::new(),
+                    })),
+                );
                 groups.push(group);
                 continue;
             }

@@ -9,6 +9,7 @@
 //! 70s   push county_api_ms 12 late 30s   (or `ahead 5m`: the sender's clock is wrong)
 //! 80s   receiver oncall down            (ok, down, refuse, unknown, lost; `after 5s` for a slow one)
 //! 90s   restart                         (`crash`: deliveries under way are lost as well; `retire`: samples too)
+//! 92s   restart after 20m               (nobody ran meanwhile: no samples come in, no tick is judged)
 //! 95s   ack 1 by ann
 //! 100s  silence alertname="slow" for 10m by ann
 //! 110s  unsilence 1 by ann
@@ -65,6 +66,8 @@ pub enum Step {
     Restart(Crash),
     /// The engine is away for so long that its samples are too old to be read back.
     Retire,
+    /// The engine is away for a while, and nobody takes samples.
+    Away(Duration),
     /// Someone asks for something.
     Command(Command),
     /// Other rule files are in force.
@@ -185,6 +188,10 @@ fn take(world: &mut World, step: &Step, rules: &Rules) -> Result<(), String> {
             world.lose_samples();
             world.restart();
         }
+        Step::Away(lasts) => {
+            world.be_away(*lasts);
+            world.restart();
+        }
         Step::Command(command) => world.command(command.clone()),
         Step::Rules(names) => world.reload(rules(names)?),
         Step::Clock(ahead_ms) => world.wall_ahead_ms = *ahead_ms,
@@ -209,7 +216,11 @@ fn step(text: &str) -> Result<Step, String> {
         "push" => push(rest),
         "receiver" => receiver(rest),
         "script" => script(rest),
-        "restart" => Ok(Step::Restart(Crash::Gentle)),
+        "restart" if rest.is_empty() => Ok(Step::Restart(Crash::Gentle)),
+        "restart" => match rest.strip_prefix("after ") {
+            Some(lasts) => Ok(Step::Away(duration(lasts.trim())?)),
+            None => Err("write `restart` or `restart after 20m`".to_owned()),
+        },
         "retire" => Ok(Step::Retire),
         "crash" => Ok(Step::Restart(Crash::Hard)),
         "rules" => Ok(Step::Rules(

@@ -384,6 +384,17 @@ impl World {
         self.image = Default::default();
     }
 
+    /// Nobody runs for a while; senders drop what nobody takes.
+    pub fn be_away(&mut self, lasts: Duration) {
+        self.now = self.now + lasts;
+        self.next_tick = self.now + self.tick;
+        for feed in self.feeds.values_mut() {
+            while feed.next <= self.now {
+                feed.next = feed.next + feed.push.every;
+            }
+        }
+    }
+
     /// Dies and comes back with nothing but the two logs. The state before must be the state after.
     pub fn restart(&mut self) {
         let before = serde_json::to_string(self.engine.view().state).unwrap_or_default();

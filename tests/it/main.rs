@@ -18,5 +18,6 @@ mod promqltest;
 mod query;
 mod rules;
 mod ruletest;
+mod serve;
 mod tell;
 mod template;

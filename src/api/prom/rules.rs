@@ -184,6 +184,7 @@ fn groups(view: View<'_>, tick: Duration) -> Vec<Shown> {
     let blind = |id: &RuleId| view.state.blind.get(id).map(|b| b.selector.clone());
     for run in &view.book.groups {
         let rules = run.group.rules.iter().zip(&run.rules);
+        let rules = rules.zip(run.group.identities());
         shown.push(Shown {
             name: run.group.name.clone(),
             file: run.group.file.clone(),
@@ -195,10 +196,10 @@ fn groups(view: View<'_>, tick: Duration) -> Vec<Shown> {
             limit: run.group.limit,
             at: run.slot,
             rules: rules
-                .map(|(r, of)| {
+                .map(|((r, of), (id, _))| {
                     let health = Health {
                         error: of.error.clone(),
-                        blind: blind(&r.identity(&run.group.id).0),
+                        blind: blind(&id),
                     };
                     (r.clone(), health)
                 })

@@ -69,8 +69,8 @@ pub async fn targets(State(site): State<Site>, params: Params) -> Answered {
             let (health, error, at, seconds) = match &seen.last {
                 None => ("unknown", "", ZERO_TIME.to_owned(), 0.0),
                 Some(last) => {
-                    let error = last.error.as_deref();
-                    let health = if error.is_some() { "down" } else { "up" };
+                    let health = if last.error.is_some() { "down" } else { "up" };
+                    let error = last.error.as_deref().or(last.refused.as_deref());
                     let at = last.at.rfc3339();
                     (health, error.unwrap_or(""), at, last.seconds)
                 }

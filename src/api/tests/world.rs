@@ -85,6 +85,7 @@ pub async fn world(tokens: Vec<Token>) -> World {
         reload,
         data: folder.join("data"),
         runbooks: folder.join("runbooks"),
+        exposed: false,
     });
     tokio::spawn(serve(listener, routes, std::future::pending()));
     World {

@@ -280,7 +280,8 @@ impl Engine {
             }
         };
         if verify.none_bad {
-            return match known.is_some_and(|k| k.is_empty()) {
+            let seen = known.is_none_or(|k| k.values().any(|(labels, _)| fits(labels)));
+            return match !seen {
                 _ if found.is_empty() => fails(None),
                 true => no_data(format!("verify `{text}` finds no samples from after it")),
                 false if behind && self.now < patient => no_data(waits()),

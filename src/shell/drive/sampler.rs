@@ -187,7 +187,10 @@ impl Sampler {
         let (from, natives_from) = (group.samples.len(), group.natives.len());
         // Samples of our own have the engine's time.
         let ahead_ms = match submit.reply {
-            Some(_) => self.clock.ahead_ms(),
+            Some(_) => {
+                let known = submit.batch.ahead_ms;
+                known.unwrap_or_else(|| self.clock.ahead_ms())
+            }
             None => 0,
         };
         let refused = self.intake.admit(now, ahead_ms, &submit.batch, group);
@@ -203,10 +206,12 @@ impl Sampler {
             Some(reply) => {
                 let weight = [submit.batch.items.len(), submit.batch.bytes()];
                 self.status.wait_no_more(weight);
+                let named = self.intake.name(&submit.batch, &refused);
                 let pushed = Pushed {
                     accepted,
                     natives,
                     refused,
+                    named,
                 };
                 waiting.push((reply, Ok(pushed)));
             }
@@ -406,6 +411,7 @@ mod tests {
     use crate::engine::own::Own;
     use crate::journal::samples::{Keys, decode};
     use crate::shell::drive::queue::queue;
+    use crate::shell::drive::reply::reply;
     use crate::shell::store::Record;
     use crate::shell::store::log::{Options, Retained, SegLog};
     use crate::shell::store::replay::ReplayReport;
@@ -514,6 +520,47 @@ mod tests {
         .unwrap();
         let recorded = |value| (b"recorded".to_vec(), value);
         assert_eq!(values, [recorded(1.0), recorded(2.0)]);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn what_is_taken_off_a_time_is_what_was_added_to_it() {
+        let dir = std::env::temp_dir().join(format!("ops-sampler-ahead-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        let (log, _) = SegLog::open(&dir, Options::default()).unwrap();
+        let (to_engine, mut engine) = queue();
+        let (sender, inbox) = std::sync::mpsc::channel();
+        // An hour behind the wall clock, and catching up.
+        let clock = Clock::start(3_600_000, Timestamp::default());
+        let now = clock.now();
+        let sampler = Sampler {
+            intake: Intake::default(),
+            log: Box::new(log),
+            encoder: Encoder::new(1),
+            inbox,
+            engine: to_engine,
+            clock,
+            written: Written::unknown(Own::SamplesRefused),
+            status: Arc::default(),
+            retention: Duration::from_hours(1),
+            sync_every: None,
+        };
+        let mut batch = Batch {
+            exact: true,
+            ahead_ms: Some(3_600_123),
+            ..Batch::default()
+        };
+        batch.push(b"up", now.shifted(3_600_123), 1.0);
+        let reply = Some(reply().0);
+        sender.send(Submit { batch, reply }).unwrap();
+        drop(sender);
+        sampler.run();
+        let mut said = std::iter::from_fn(|| engine.try_recv());
+        let filed = said.find_map(|message| match message {
+            Message::Samples(group, _) => Some(group.samples[0].ts),
+            _ => None,
+        });
+        assert_eq!(filed, Some(now));
         std::fs::remove_dir_all(&dir).unwrap();
     }
 

@@ -29,6 +29,8 @@ pub struct Last {
     pub seconds: f64,
     /// Why it was not taken.
     pub error: Option<String>,
+    /// What of it the engine's door refused: how many samples, and the first of them.
+    pub refused: Option<String>,
 }
 
 /// All targets that are asked.

@@ -65,7 +65,9 @@ async fn end(handle: &Handle, identity: &Identity, target: &Target, mut memory: 
     let [mut wait, longest] = END_WAIT;
     let (job, _, url) = identity;
     for tried in 1..=END_TRIES_MAX {
-        let batch = memory.end(by_senders(handle, at), &identity.1);
+        let ahead_ms = handle.clock.ahead_ms();
+        let mut batch = memory.end(at.shifted(ahead_ms), &identity.1);
+        batch.ahead_ms = Some(ahead_ms);
         let Err(error) = push(handle, batch).await else {
             return;
         };
@@ -115,13 +117,12 @@ async fn ask(
         }),
         Err(why) => Err(why.clone()),
     };
-    let round = memory.round(
-        by_senders(handle, at),
-        answer,
-        seconds,
-        &target.labels,
-        terms,
-    );
+    // Times that targets give are by the clock that everybody has. The door takes off again what is added here, and not
+    // what the difference is a moment later.
+    let ahead_ms = handle.clock.ahead_ms();
+    let by_senders = at.shifted(ahead_ms);
+    let mut round = memory.round(by_senders, answer, seconds, &target.labels, terms);
+    round.batch.ahead_ms = Some(ahead_ms);
     drop(fetched);
     handle.describe(round.metadata);
     let [fine, failed, _] = &handle.status.scrapes_total;
@@ -144,6 +145,10 @@ async fn ask(
         at,
         seconds,
         error: round.error,
+        refused: match &pushed {
+            Ok(pushed) => refused(pushed),
+            Err(error) => Some(format!("the samples were not stored: {error}")),
+        },
     }
 }
 
@@ -160,9 +165,12 @@ async fn push(handle: &Handle, batch: Batch) -> Result<Pushed, PushFailure> {
     pushed
 }
 
-/// The engine's time as the clock shows it by which targets measure: the door takes the difference off again.
-fn by_senders(handle: &Handle, at: Timestamp) -> Timestamp {
-    at.shifted(handle.clock.ahead_ms())
+/// What the door refused, in words.
+fn refused(pushed: &Pushed) -> Option<String> {
+    let (_, why) = pushed.refused.first()?;
+    let count = pushed.refused.len();
+    let first = why.words(pushed.named.first(), true);
+    Some(format!("{count} samples refused; {first}"))
 }
 
 /// The next time at which a target is asked. Each has a place of its own in the interval, always the same, so that not

@@ -124,6 +124,22 @@ async fn what_no_sender_should_send_is_told_apart_and_counted() {
         status == 400 && told.contains("4 refused, 2 taken"),
         "{told}"
     );
+    // Each says which series, when, and what the limit is.
+    let rfc3339 = |ms: i64| ops::model::time::Timestamp::from_ms(ms).rfc3339();
+    for said in [
+        format!("a at {}: out of order", rfc3339(now - 20)),
+        format!("a at {}: duplicate", rfc3339(now - 10)),
+        format!(
+            "b at {}: too late: the limit is 3h in the past",
+            rfc3339(now - 4 * 3_600_000)
+        ),
+        format!(
+            "b at {}: too far ahead: the limit is 10m in the future",
+            rfc3339(now + 3_600_000)
+        ),
+    ] {
+        assert!(told.contains(&said), "{said}: {told}");
+    }
     for reason in ["out_of_order", "duplicate", "late", "future"] {
         let line = format!("ops_samples_refused_total{{reason=\"{reason}\"}}");
         assert_eq!(lab.counted(&line).await, Some(1.0), "{reason}");
@@ -134,8 +150,65 @@ async fn what_no_sender_should_send_is_told_apart_and_counted() {
     assert!(status == 413 && told.contains("16 MiB"), "{told}");
     let (status, told) = write(&lab, packed(&vec![0; 65 << 20])).await;
     assert!(status == 413 && told.contains("64 MiB"), "{told}");
+    assert_eq!(lab.post("/metric", "{\"name\":").await, 400);
+    assert_eq!(write(&lab, vec![1, 2, 3]).await.0, 400);
+    for (reason, count) in [
+        ("too_large", 2.0),
+        ("not_decoded", 2.0),
+        ("busy", 0.0),
+        ("unavailable", 0.0),
+        ("timeout", 0.0),
+    ] {
+        let line = format!("ops_pushes_refused_total{{reason=\"{reason}\"}}");
+        assert_eq!(lab.counted(&line).await, Some(count), "{reason}");
+    }
+    let late = format!(
+        r#"{{"name":"d","val":1,"ts":{},"labels":{{"x":"y"}}}}"#,
+        now - 660_000
+    );
+    let answer = lab.client.post(lab.url("/metric")).body(late);
+    let told = answer.send().await.unwrap().text().await.unwrap();
+    let said = format!(
+        "d{{x=\\\"y\\\"}} at {}: too late: the limit is 10m in the past",
+        rfc3339(now - 660_000)
+    );
+    assert!(told.contains(&said), "{said}: {told}");
     until("the good one is there", async || {
         lab.last("c", "").await == Some(3.0)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_come_slowly_take_no_room_from_others() {
+    use tokio::io::AsyncWriteExt;
+    let lab = serving("").await;
+    // More than there is room for, if each counted as the largest that it may become.
+    let mut slow = Vec::new();
+    for _ in 0..40 {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", lab.port))
+            .await
+            .unwrap();
+        let head =
+            "POST /metric HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    for n in 0..20 {
+        assert!(lab.push("load", f64::from(n)).await);
+    }
+    assert_eq!(
+        lab.counted("ops_pushes_refused_total{reason=\"busy\"}")
+            .await,
+        Some(0.0)
+    );
+    // One of them gets on with it.
+    let mut last = slow.pop().unwrap();
+    let rest = "\"name\":\"slow\",\"val\":7}";
+    let rest = format!("{:x}\r\n{rest}\r\n0\r\n\r\n", rest.len());
+    last.write_all(rest.as_bytes()).await.unwrap();
+    until("it is taken", async || {
+        lab.last("slow", "").await == Some(7.0)
     })
     .await;
 }

@@ -76,6 +76,9 @@ async fn targets_are_asked_and_a_bad_one_harms_only_itself() {
     targets.set("/bad", 200, "load{ 1\n");
     targets.set("/gone", 500, "");
     targets.set("/endless", 200, "x 1\n");
+    // Four hours ago: the door does not take it, and says so to whoever looks at the target.
+    let old = super::now_ms() - 4 * 3_600_000;
+    targets.set("/old", 200, &format!("fresh 1\nold 1 {old}\n"));
     targets.set("/secret", 200, "Basic bWU6cHc=");
     let port = targets.serve().await;
     let job = |name: &str, more: &str| {
@@ -90,18 +93,20 @@ async fn targets_are_asked_and_a_bad_one_harms_only_itself() {
         job("gone", ""),
         job("hang", ""),
         job("endless", "  body_size_limit: 64KB\n"),
+        job("old", ""),
         job("secret", "  basic_auth: {username: me, password: pw}\n"),
         "- job_name: nobody\n  static_configs: [{targets: ['127.0.0.1:1']}]\n".to_owned(),
     ]
     .concat();
     let lab = serving(&settings).await;
     until("all have been asked", async || {
-        lab.board("up").await.len() == 7
+        lab.board("up").await.len() == 8
     })
     .await;
     for (name, up) in [
         ("good", 1.0),
         ("secret", 1.0),
+        ("old", 1.0),
         ("bad", 0.0),
         ("gone", 0.0),
         ("hang", 0.0),
@@ -124,6 +129,16 @@ async fn targets_are_asked_and_a_bad_one_harms_only_itself() {
     );
     assert!(lab.last("scrape_duration_seconds", "hang").await.unwrap() >= 0.25);
     assert!(lab.board("go_x").await.is_empty());
+    let (_, told) = lab.get("/api/v1/targets").await;
+    let told = told["data"]["activeTargets"].as_array().unwrap().clone();
+    let of_old = told.iter().find(|t| t["scrapePool"] == "old").unwrap();
+    let error = of_old["lastError"].as_str().unwrap();
+    assert!(
+        error.starts_with("1 samples refused; old{instance=")
+            && error.ends_with("too late: the limit is 3h in the past"),
+        "{error}"
+    );
+    assert_eq!(of_old["health"], "up");
     // The one that hangs holds up nobody.
     let asked = lab.board("up").await;
     let (_, good) = asked.iter().find(|(l, _)| l.contains("good")).unwrap();
