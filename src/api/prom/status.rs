@@ -134,6 +134,7 @@ struct Stored {
     series: usize,
     ended: usize,
     packed: usize,
+    histograms: usize,
     oldest: Timestamp,
     newest: Timestamp,
     metrics: Vec<(String, usize)>,
@@ -149,6 +150,7 @@ pub async fn tsdb(State(site): State<Site>, params: Params) -> Answered {
         series: view.series.len(),
         ended: view.series.ended(),
         packed: view.series.packed_bytes(),
+        histograms: view.series.histogram_bytes(),
         oldest: view.series.oldest(view.now),
         newest: view.now,
         metrics: view.series.largest(limit),
@@ -160,7 +162,7 @@ pub async fn tsdb(State(site): State<Site>, params: Params) -> Answered {
         .collect();
     success(&json!({
         "headStats": {
-            "numSeries": s.series, "numEndedSeries": s.ended, "packedBytes": s.packed, "numLabelPairs": 0, "chunkCount": 0,
+            "numSeries": s.series, "numEndedSeries": s.ended, "packedBytes": s.packed, "histogramBytes": s.histograms, "numLabelPairs": 0, "chunkCount": 0,
             "minTime": s.oldest.ms(), "maxTime": s.newest.ms(),
         },
         "seriesCountByMetricName": metrics, "labelValueCountByLabelName": [], "memoryInBytesByLabelName": [],

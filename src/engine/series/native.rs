@@ -86,7 +86,9 @@ impl Natives {
             Some(_) | None => self.samples.len(),
         };
         let before = at.checked_sub(1).and_then(|i| self.samples.get(i));
-        let same = before.filter(|b| *b.1 == *histogram && b.1.hint() == histogram.hint());
+        let same = before.filter(|b| {
+            Arc::ptr_eq(&b.1, &histogram) || *b.1 == *histogram && b.1.hint() == histogram.hint()
+        });
         let one = (ts, same.map_or(histogram, |b| b.1.clone()));
         if at == self.samples.len() {
             self.bytes += cost(before, &one);
@@ -165,14 +167,14 @@ impl Series {
 
     /// Drops the histograms that nobody asks for any more, seen from a time.
     pub(super) fn expire_natives(&mut self, newest_ms: i64, history: &mut History) {
+        let Some(natives) = &mut self.native else {
+            return;
+        };
         let newest = Timestamp::from_ms(newest_ms);
         let (need, past) = (
             (newest - self.horizon.max(HISTOGRAM_WINDOW)).ms(),
             (newest - history.reach()).ms(),
         );
-        let Some(natives) = &mut self.native else {
-            return;
-        };
         let before = natives.bytes();
         while let Some((ts, _)) = natives.samples.front() {
             if *ts > need || (*ts > past && natives.len() <= HISTORY_SAMPLES_MAX) {
