@@ -201,6 +201,8 @@ pub struct Admitted {
     pub ids: Vec<(usize, u128)>,
     /// Samples that the engine made itself and filed before they were stored.
     pub own: Vec<Sample>,
+    /// During replay: series of samples that the engine made, filed again or not.
+    pub of_own: Vec<u32>,
 }
 
 /// The door's memory.

@@ -335,9 +335,11 @@ fn refile_log(
         samples.iter().for_each(|s| intake.note(s));
         refiled.samples += samples.len() as u64;
         let own = record.kind == KIND_OWN_SAMPLES;
+        let of_own = batch.samples.iter().filter_map(|(series, ..)| *series);
         engine.refile(Admitted {
             at: batch.at,
             new,
+            of_own: if own { of_own.collect() } else { Vec::new() },
             own: if own { samples.clone() } else { Vec::new() },
             samples: if own { Vec::new() } else { samples },
             ids: Vec::new(),
