@@ -126,6 +126,8 @@ pub enum Effect {
 /// The engine.
 pub struct Engine {
     now: Timestamp,
+    /// The last trace of the engine before it was started.
+    replayed: Timestamp,
     /// How often a tick comes.
     every: Duration,
     state: State,
@@ -134,6 +136,8 @@ pub struct Engine {
     book: Book,
     /// Series that groups recorded that are gone.
     abandoned: Vec<Abandoned>,
+    /// Series that the engine made before it was started.
+    recalled: BTreeSet<u32>,
     /// By the door's number of a series: ours. We also have series of our own.
     numbers: Vec<u32>,
     /// How expressions are evaluated, and room for it.
@@ -171,12 +175,14 @@ impl Engine {
     pub fn new(state: State) -> Self {
         Self {
             now: state.at,
+            replayed: state.at,
             every: Duration::from_secs(1),
             state,
             series: SeriesSet::keep_all(),
             policy: None,
             book: Book::default(),
             abandoned: Vec::new(),
+            recalled: BTreeSet::new(),
             numbers: Vec::new(),
             settings: promql::settings::Settings::default(),
             room: Workspace::default(),
@@ -234,12 +240,17 @@ impl Engine {
     pub fn replay(&mut self, entry: &Entry) {
         self.state.apply(entry);
         self.now = self.now.max(entry.at);
+        self.replayed = self.now;
     }
 
     /// During replay: samples of the sample log.
     pub fn refile(&mut self, admitted: Admitted) {
         self.now = self.now.max(admitted.at);
+        self.replayed = self.now;
+        let of_own = admitted.of_own.clone();
         self.file(admitted);
+        let numbers = of_own.iter().map(|n| self.numbers.get(*n as usize));
+        self.recalled.extend(numbers.flatten());
     }
 
     /// During replay, before the samples behind it: a series from an image of the windows. `new` has its key if it is one.
@@ -258,6 +269,8 @@ impl Engine {
     pub fn resume(&mut self) {
         self.resumed = true;
         self.recall_alerts();
+        self.recall_recorded();
+        self.recall_evaluated();
         let left = std::mem::take(&mut self.left);
         let under_way = |o: &&Outgoing| o.in_flight && !left.contains(&o.page.key);
         for out in self.state.outbox.values().filter(under_way) {

@@ -20,10 +20,12 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::Engine;
+use crate::engine::echo::OF_ALERTS;
 use crate::engine::event::{AlertKey, Cause, Event};
 use crate::engine::group::found::{
     Recorded, Resolved, TWICE_IN_ALERTS, alert_labels_by, nameless, over_limit,
 };
+use crate::engine::limits::START_QUICK;
 use crate::engine::policy::{ExprTest, Group, GroupRule, Recording, Rule, RuleId, Test, Written};
 use crate::engine::promql::ValueRef;
 use crate::engine::promql::ast::Expr;
@@ -69,6 +71,8 @@ pub struct RuleRun {
     pub failing_since: Option<Timestamp>,
     /// For which time it was evaluated last, and did not fail.
     pub evaluated: Option<Timestamp>,
+    /// Whether that was only taken to be so after a start.
+    presumed: bool,
     /// The values of the last evaluation, by alert.
     pub values: BTreeMap<String, f64>,
     main: Option<Resolved>,
@@ -126,6 +130,15 @@ impl GroupRun {
         next
     }
 
+    /// The last slot. Groups of one interval are spread over it, each always at the same place, which is a tick.
+    fn slot_of(&self, now: Timestamp, tick: Duration) -> Timestamp {
+        let (interval, tick_ms) = (self.group.interval, tick.ms().max(1));
+        let id = xxh3_64(self.group.id.as_bytes());
+        let place = id.checked_rem(interval.ms()).unwrap_or(0) / tick_ms * tick_ms;
+        let place = Duration::from_ms(place);
+        (now - place).aligned(interval) + place
+    }
+
     /// The slot that is due: the last one, unless it was evaluated. Of one before the last tick before the start it is taken that it was, as
     /// late samples could make its second evaluation another one.
     fn due(&mut self, now: Timestamp, tick: Duration) -> Option<Timestamp> {
@@ -134,11 +147,7 @@ impl GroupRun {
             self.slot = Some(now);
             return self.slot;
         }
-        // Groups of one interval are spread over it, each always at the same place, which is a tick.
-        let tick_ms = tick.ms().max(1);
-        let place = xxh3_64(self.group.id.as_bytes()) % interval.ms() / tick_ms * tick_ms;
-        let place = Duration::from_ms(place);
-        let slot = (now - place).aligned(interval) + place;
+        let slot = self.slot_of(now, tick);
         let due = match self.slot {
             Some(last) => slot > last,
             None => now.since(slot) < tick,
@@ -237,14 +246,20 @@ impl Engine {
                     Ok(()) => {
                         (run.error, run.failing_since) = (None, None);
                         run.evaluated = Some(slot - group.query_offset);
+                        run.presumed = false;
                     }
                     Err(error) => {
                         run.error = Some(error);
                         run.failing_since.get_or_insert(self.now);
+                        // It may have failed before the start as well.
+                        if std::mem::take(&mut run.presumed) {
+                            run.evaluated = None;
+                        }
                     }
                 }
                 // The next rule is not to see both what was recorded before an edit and what is now.
                 if let GroupRule::Record(r) = rule
+                    && run.error.is_none()
                     && !orphans.is_empty()
                 {
                     let rest = group.rules.iter().skip(place + 1);
@@ -253,9 +268,13 @@ impl Engine {
                     }
                 }
             }
-            self.end_orphans(&mut book, &group, &mut orphans, slot, None);
+            // What a rule recorded that fails is not ended by an error.
+            let fails = rules.iter().any(|run| run.error.is_some());
+            if !fails {
+                self.end_orphans(&mut book, &group, &mut orphans, slot, None);
+            }
             if let Some(g) = book.groups.get_mut(at) {
-                g.rules = rules;
+                (g.rules, g.orphans) = (rules, orphans);
             }
         }
         self.book = book;
@@ -281,6 +300,63 @@ impl Engine {
                 let key = series.key().clone();
                 self.keep(book, &key, at, Value::Float(f64::from_bits(STALE_BITS)));
             }
+        }
+    }
+
+    /// After replay: what was recorded before is gone on with, or has ended by an edit that nobody had acted on yet.
+    pub(super) fn recall_recorded(&mut self) {
+        let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (at, run) in self.book.groups.iter().enumerate() {
+            for metric in run.group.rules.iter().filter_map(GroupRule::record) {
+                let known = groups.entry(metric).or_default();
+                if known.last() != Some(&at) {
+                    known.push(at);
+                }
+            }
+        }
+        let (mut orphans, mut others) = (Vec::new(), Vec::new());
+        for number in &self.recalled {
+            let Some(series) = self.series.get(*number) else {
+                continue;
+            };
+            let metric = series.key().metric();
+            match groups.get(metric).map(Vec::as_slice) {
+                _ if OF_ALERTS.contains(&metric) || series.has_ended() => {}
+                Some([one]) => orphans.push((*one, *number)),
+                // Nobody can tell whose it was.
+                Some(_) | None => others.push(*number),
+            }
+        }
+        for (at, number) in orphans {
+            if let Some(run) = self.book.groups.get_mut(at) {
+                run.orphans.push(number);
+            }
+        }
+        let intervals = self.book.groups.iter().map(|g| g.group.interval);
+        let longest = intervals.max().unwrap_or_default();
+        for number in others {
+            self.abandon(number, longest);
+        }
+        self.recalled.clear();
+    }
+
+    /// After replay: what was active then was so at the last slot before the start, if the start took no time; else at the
+    /// last one of which there is a trace.
+    pub(super) fn recall_evaluated(&mut self) {
+        let lived = match self.now.since(self.replayed) {
+            away if away < START_QUICK => self.now,
+            _ => self.replayed,
+        };
+        let tick = self.every;
+        for run in &mut self.book.groups {
+            let slot = match run.group.interval.is_zero() {
+                true => lived,
+                false => run.slot_of(lived, tick),
+            };
+            let at = slot - run.group.query_offset;
+            run.rules
+                .iter_mut()
+                .for_each(|rule| (rule.evaluated, rule.presumed) = (Some(at), true));
         }
     }
 

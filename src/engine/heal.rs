@@ -328,8 +328,17 @@ impl Engine {
                 .and_then(|i| i.plans.get(&target))
                 .cloned()
                 .unwrap_or_default();
-            if plan.run.is_some() || plan.exhausted.is_some() || plan.last == Some(Outcome::Healed)
-            {
+            if plan.run.is_some() || plan.exhausted.is_some() {
+                continue;
+            }
+            if plan.last == Some(Outcome::Healed) {
+                if plan.held.is_none() && self.has_relapsed(id, &target, &alert) {
+                    self.emit(Event::HealHeld {
+                        incident: id,
+                        target,
+                        why: "it was healed in this incident, and fires again".to_owned(),
+                    });
+                }
                 continue;
             }
             let Some(step) = terms
@@ -393,6 +402,13 @@ impl Engine {
             });
             self.behind.push(Effect::Start(Box::new(run)));
         }
+    }
+
+    /// Whether an alert began after the target was healed in the same incident: what helped for a while is not done again.
+    fn has_relapsed(&self, incident: u64, target: &str, alert: &Alert) -> bool {
+        let runs = self.state.heals.values();
+        let mut of_this = runs.filter(|h| h.run.incident == incident && h.run.target == target);
+        of_this.any(|h| h.closed.is_some_and(|(at, _)| alert.since > at))
     }
 
     /// Why a run may not start now: the first refusal.

@@ -226,6 +226,8 @@ pub struct Admitted {
     pub own_natives: Vec<NativeSample>,
     /// Bytes of the histograms that the door let in.
     pub native_bytes: usize,
+    /// During replay: series of samples that the engine made, filed again or not.
+    pub of_own: Vec<u32>,
 }
 
 impl Admitted {

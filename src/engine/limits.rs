@@ -96,6 +96,9 @@ pub const HEALS_CLOSED_MAX: usize = 1_000;
 pub const VERIFY_WAIT: Duration = Duration::from_mins(1);
 /// Retries of a script that says it is busy (exit 75).
 pub const HEAL_BUSY_MAX: u32 = 5;
+/// A start that comes so soon after the last trace of the engine goes on where it was: what was active then is taken to have
+/// been evaluated until now.
+pub const START_QUICK: Duration = Duration::from_mins(1);
 /// A rule is called blind when nothing that it looks at was heard for this long, or as long as it looks back.
 pub const BLIND_AFTER: Duration = Duration::from_mins(10);
 /// Each rule is looked at this often for that.

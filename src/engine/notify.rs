@@ -377,6 +377,10 @@ impl Engine {
         else {
             return;
         };
+        // Who has heard of the end, or is about to, knows by it what was tried: nothing comes after it.
+        if self.knows_end(out.page.incident, receiver) {
+            return;
+        }
         let page = Page {
             key: format!("{}-fallback", out.page.key),
             receiver: receiver.clone(),
@@ -442,16 +446,8 @@ impl Engine {
         if closed && !is_end && certain_no && next.is_none() && !out.maybe_told {
             self.drop_needless_closing(&out.page);
         }
-        let incident = self.state.incidents.get(&out.page.incident);
-        let knows = incident.is_some_and(|i| i.told_end.contains(&out.page.receiver));
-        let told_late = closed
-            && accepted
-            && !is_end
-            && !knows
-            && !self.state.outbox.values().any(|o| {
-                (o.page.incident, &o.page.receiver, o.page.kind)
-                    == (out.page.incident, &out.page.receiver, PageKind::Closed)
-            });
+        let told_late =
+            closed && accepted && !is_end && !self.knows_end(out.page.incident, &out.page.receiver);
         if told_late && let Some(incident) = self.state.incidents.get(&out.page.incident) {
             let page = self.page(incident, PageKind::Closed, &out.page.receiver);
             self.emit(Event::PageQueued {
@@ -460,6 +456,16 @@ impl Engine {
             });
         }
         self.send_pages();
+    }
+
+    /// Whether a receiver was told that an incident is over, or will be.
+    fn knows_end(&self, incident: u64, receiver: &str) -> bool {
+        let told = self.state.incidents.get(&incident);
+        told.is_some_and(|i| i.told_end.contains(receiver))
+            || self.state.outbox.values().any(|o| {
+                (o.page.incident, o.page.receiver.as_str(), o.page.kind)
+                    == (incident, receiver, PageKind::Closed)
+            })
     }
 
     /// A receiver that certainly heard nothing of an incident needs no closing message.

@@ -459,6 +459,7 @@ impl World {
                 new,
                 samples: record.samples.iter().filter(unknown).copied().collect(),
                 own: record.own.clone(),
+                of_own: record.own.iter().map(|s| s.series).collect(),
                 ..Admitted::default()
             });
         }

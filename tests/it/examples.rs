@@ -26,6 +26,28 @@ fn the_examples_are_sound() {
 }
 
 #[test]
+fn the_rule_tests_of_the_readme_pass() {
+    let dir = std::env::temp_dir().join(format!("ops-junit-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let junit = dir.join("out.xml");
+    let readme = std::fs::read_to_string(project().join("README.md")).unwrap();
+    assert!(readme.contains("$ ops test tests/*.yml --junit out.xml"));
+    let args = ["test", "tests/records_queue.yml", "--junit"];
+    let tested = ops(project()).args(args).arg(&junit).output().unwrap();
+    let told = String::from_utf8_lossy(&tested.stdout).into_owned();
+    assert_eq!(tested.status.code(), Some(0), "{told}");
+    assert!(told.contains("1 passed, 0 failed"), "{told}");
+    let xml = std::fs::read_to_string(&junit).unwrap();
+    assert!(xml.contains("half of the clerks"), "{xml}");
+    // A shell gives it all of them.
+    let all = std::fs::read_dir(project().join("tests")).unwrap();
+    let names = all.map(|f| f.unwrap().file_name().into_string().unwrap());
+    let yaml: Vec<String> = names.filter(|n| n.ends_with(".yml")).collect();
+    assert_eq!(yaml, ["records_queue.yml"], "all of them are tested here");
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
 fn the_example_scripts_say_what_they_did() {
     use std::io::Write as _;
     use std::os::unix::fs::PermissionsExt as _;

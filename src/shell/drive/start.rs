@@ -331,6 +331,11 @@ impl Files<'_> {
     }
 }
 
+/// The series of a record's samples.
+fn series_of<V>(samples: &[(Option<u32>, i64, V)]) -> Vec<u32> {
+    samples.iter().filter_map(|(series, ..)| *series).collect()
+}
+
 /// Files the samples from `from` on that the image does not know of; before that, from `remembered` on, only the ids of
 /// deliveries are read.
 fn refile_log(
@@ -384,9 +389,15 @@ fn refile_log(
             covers,
             pos: record.pos,
         };
+        let of_own = match (&batch, record.kind) {
+            (Kind::Numbers(b), KIND_OWN_SAMPLES) => series_of(&b.samples),
+            (Kind::Natives(b), KIND_OWN_HISTOGRAMS) => series_of(&b.samples),
+            _ => Vec::new(),
+        };
         let mut admitted = Admitted {
             at,
             new,
+            of_own,
             ..Admitted::default()
         };
         match batch {
