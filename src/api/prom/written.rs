@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn half_way_between_two_shortest_numbers_the_even_one_is_written() {
         let mut out = Out::new();
-        number(&mut out, 1_000_000_000_000_000.25);
+        number(&mut out, 1e15 + 0.25);
         assert_eq!(out, b"1000000000000000.2");
     }
 
