@@ -1,7 +1,7 @@
 //! How long it takes from the sample that breaches to `exec` of the script and to the first byte at the webhook: the real
 //! program, 10,000 rules, and single-sample pushes at half the rate that it takes at most. The floor is one tick: a
-//! breach waits for the next one, half a tick on average. The script is this program, which notes when its `main` begins:
-//! a shell would add its own start.
+//! breach waits for the next one, half a tick on average. The script's interpreter is this program, which notes when its
+//! `main` begins: a shell would add its own start.
 //!
 //! `cargo bench --bench delay`
 
@@ -96,10 +96,11 @@ fn answer(mut stream: TcpStream, told: &Mutex<BTreeMap<String, u128>>) {
     }
 }
 
-/// This program as the script of a rule: the time at which it began, in a file of the rule's name.
+/// This program as what runs the script of a rule: the time at which it began, in a file of the rule's name.
 fn as_script(rule: &OsStr, at: u128) {
-    let own = std::env::current_exe().expect("this program");
-    let dir = own.parent().and_then(Path::parent).expect("two folders");
+    let script = std::env::args_os().nth(1).expect("the script");
+    let dir = Path::new(&script).parent().and_then(Path::parent);
+    let dir = dir.expect("two folders");
     std::fs::write(dir.join("started").join(rule), at.to_string()).expect("a file");
 }
 
@@ -119,7 +120,10 @@ fn prepare(dir: &Path, hook: u16) {
         }
     }
     let own = std::env::current_exe().expect("this program");
-    std::fs::copy(own, dir.join("scripts/fix.sh")).expect("the script");
+    let script = dir.join("scripts/fix.sh");
+    std::fs::write(&script, format!("#!{}\n", own.display())).expect("the script");
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("mode");
     let settings = format!(
         "receivers:\n- name: hook\n  webhook_configs:\n  - url: http://127.0.0.1:{hook}/\n"
     );
