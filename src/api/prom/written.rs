@@ -49,19 +49,23 @@ pub fn answer(out: &mut Out, answer: &Answer, at: i64, limit: usize) -> Option<b
         Answer::Matrix(series) => {
             cut = series.len() > limit;
             out.extend_from_slice(b"{\"resultType\":\"matrix\",\"result\":[");
+            let mut times = Times::default();
             for (i, (labels, points)) in series.iter().take(limit).enumerate() {
                 metric(out, i, labels);
                 for (name, floats) in [("values", true), ("histograms", false)] {
                     let is_wanted = |v: &Value| matches!(v, Value::Float(_)) == floats;
                     let mut first = true;
-                    for (t, value) in points.iter().filter(|(_, v)| is_wanted(v)) {
+                    let points = points.iter().filter(|(_, v)| is_wanted(v));
+                    for (place, (t, value)) in points.enumerate() {
                         if first {
                             let _ = write!(out, ",\"{name}\":[");
                         } else {
                             out.push(b',');
                         }
                         first = false;
-                        point(out, *t, value);
+                        out.push(b'[');
+                        times.write(out, place, *t);
+                        rest(out, value);
                         within(out)?;
                     }
                     if !first {
@@ -96,6 +100,11 @@ fn metric(out: &mut Out, place: usize, labels: &Labels) {
 fn point(out: &mut Out, at: i64, value: &Value) {
     out.push(b'[');
     time(out, at);
+    rest(out, value);
+}
+
+/// What stands behind the time of a point.
+fn rest(out: &mut Out, value: &Value) {
     match value {
         Value::Float(value) => {
             out.extend_from_slice(b",\"");
@@ -135,6 +144,31 @@ fn histogram(out: &mut Out, h: &Histogram) {
     }
     out.extend_from_slice(open.as_bytes());
     out.push(b'}');
+}
+
+/// Times as they were written last at each place of a series: nearly all series of a matrix have the same.
+#[derive(Default)]
+struct Times(Vec<(i64, Out)>);
+
+impl Times {
+    fn write(&mut self, out: &mut Out, place: usize, ms: i64) {
+        match self.0.get_mut(place) {
+            Some((known, text)) => {
+                if *known != ms {
+                    *known = ms;
+                    text.clear();
+                    time(text, ms);
+                }
+                out.extend_from_slice(text);
+            }
+            None => {
+                let mut text = Out::new();
+                time(&mut text, ms);
+                out.extend_from_slice(&text);
+                self.0.push((ms, text));
+            }
+        }
+    }
 }
 
 /// Seconds, with three digits after the point where they are not whole.

@@ -118,6 +118,9 @@ impl Query {
     }
 }
 
+/// Points for which there is room from the start; it may turn out that most steps have none.
+const RESERVED_MAX: usize = 1_000_000;
+
 /// The values of each label set over time.
 type Rows = Vec<(Arc<Labels>, Vec<(i64, Value)>)>;
 
@@ -130,6 +133,11 @@ fn steps<S: Source>(
 ) -> Result<Rows, EvalError> {
     ws.prepare(plan, source.settled());
     let (mut rows, row_of) = rows(plan);
+    let count = usize::try_from(end.saturating_sub(start) / step + 1).unwrap_or(0);
+    if count.saturating_mul(rows.len()) <= RESERVED_MAX {
+        rows.iter_mut()
+            .for_each(|(_, points)| points.reserve_exact(count));
+    }
     let mut at = start;
     while at <= end {
         Run {
