@@ -166,6 +166,10 @@ async fn without_any_reserve_nothing_leaves_that_is_not_recorded_and_all_of_it_c
         fires("m") && fires("ops_events_refused")
     })
     .await;
+    // What is over within the tick in which it began is not paged.
+    let ticks = async || lab.counted("ops_ticks_total").await.unwrap();
+    let begun = ticks().await;
+    until("it ticks on", async || ticks().await >= begun + 2.0).await;
     assert!(hooks.told().is_empty(), "it was not recorded");
 
     fs::remove_file(small.filler()).unwrap();
