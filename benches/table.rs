@@ -115,7 +115,7 @@ fn shown(figures: &[f64]) -> String {
     }
 }
 
-/// A whole number as it is, any other with three digits that say something.
+/// A whole number as it is, any other with three digits that say something, or four from a thousand on.
 pub fn figure(value: f64) -> String {
     if !value.is_finite() {
         return value.to_string();
@@ -126,7 +126,7 @@ pub fn figure(value: f64) -> String {
     }
     let step = match value.fract() {
         0.0 => 1.0,
-        _ => 10_f64.powi(value.abs().log10().floor() as i32 - 2),
+        _ => 10_f64.powi(value.abs().log10().floor() as i32 - 3),
     };
     let whole = format!("{:.0}", (value / step).round() * step);
     let mut text = String::new();

@@ -39,7 +39,7 @@ use crate::engine::asked::Asked;
 use crate::engine::command::Command;
 use crate::engine::echo::Echo;
 use crate::engine::event::{AlertKey, Entry, Event, Run, RunEnd};
-use crate::engine::group::Abandoned;
+use crate::engine::group::left::Abandoned;
 use crate::engine::heal::verify::Judging;
 use crate::engine::intake::{Admitted, Batch};
 use crate::engine::limits::BROKEN_NAMED_MAX;

@@ -13,6 +13,7 @@
 )]
 
 pub mod found;
+pub(in crate::engine) mod left;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,7 +21,6 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::Engine;
-use crate::engine::echo::OF_ALERTS;
 use crate::engine::event::{AlertKey, Cause, Event};
 use crate::engine::group::found::{
     Recorded, Resolved, TWICE_IN_ALERTS, alert_labels_by, nameless, over_limit,
@@ -50,16 +50,6 @@ pub struct GroupRun {
     pub rules: Vec<RuleRun>,
     /// Series that rules of it recorded before an edit. What is not recorded any more has ended.
     orphans: Vec<u32>,
-}
-
-/// A series that a group recorded that is gone. Perhaps another group goes on with it.
-#[derive(Debug)]
-pub(super) struct Abandoned {
-    series: u32,
-    /// Its newest sample then.
-    last: Option<Timestamp>,
-    /// After this it has ended, if nobody went on with it.
-    due: Timestamp,
 }
 
 /// A rule of a group in force.
@@ -280,66 +270,6 @@ impl Engine {
         self.book = book;
     }
 
-    /// Ends series, of one metric or of all, that were recorded before an edit and are not now.
-    fn end_orphans(
-        &mut self,
-        book: &mut Book,
-        group: &Group,
-        orphans: &mut Vec<u32>,
-        slot: Timestamp,
-        metric: Option<&str>,
-    ) {
-        let at = slot - group.query_offset;
-        for number in std::mem::take(orphans) {
-            let Some(series) = self.series.get(number) else {
-                continue;
-            };
-            if metric.is_some_and(|m| m != series.key().metric()) {
-                orphans.push(number);
-            } else if series.newest_time().is_some_and(|last| last < at) {
-                let key = series.key().clone();
-                self.keep(book, &key, at, Value::Float(f64::from_bits(STALE_BITS)));
-            }
-        }
-    }
-
-    /// After replay: what was recorded before is gone on with, or has ended by an edit that nobody had acted on yet.
-    pub(super) fn recall_recorded(&mut self) {
-        let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (at, run) in self.book.groups.iter().enumerate() {
-            for metric in run.group.rules.iter().filter_map(GroupRule::record) {
-                let known = groups.entry(metric).or_default();
-                if known.last() != Some(&at) {
-                    known.push(at);
-                }
-            }
-        }
-        let (mut orphans, mut others) = (Vec::new(), Vec::new());
-        for number in &self.recalled {
-            let Some(series) = self.series.get(*number) else {
-                continue;
-            };
-            let metric = series.key().metric();
-            match groups.get(metric).map(Vec::as_slice) {
-                _ if OF_ALERTS.contains(&metric) || series.has_ended() => {}
-                Some([one]) => orphans.push((*one, *number)),
-                // Nobody can tell whose it was.
-                Some(_) | None => others.push(*number),
-            }
-        }
-        for (at, number) in orphans {
-            if let Some(run) = self.book.groups.get_mut(at) {
-                run.orphans.push(number);
-            }
-        }
-        let intervals = self.book.groups.iter().map(|g| g.group.interval);
-        let longest = intervals.max().unwrap_or_default();
-        for number in others {
-            self.abandon(number, longest);
-        }
-        self.recalled.clear();
-    }
-
     /// After replay: what was active then was so at the last slot before the start, if the start took no time; else at the
     /// last one of which there is a trace.
     pub(super) fn recall_evaluated(&mut self) {
@@ -358,40 +288,6 @@ impl Engine {
                 .iter_mut()
                 .for_each(|rule| (rule.evaluated, rule.presumed) = (Some(at), true));
         }
-    }
-
-    /// Takes down what groups recorded that are gone.
-    pub(super) fn abandon(&mut self, series: u32, interval: Duration) {
-        let last = self.series.get(series).and_then(|s| s.newest_time());
-        self.abandoned.push(Abandoned {
-            series,
-            last,
-            due: self.now + interval,
-        });
-    }
-
-    /// Ends what groups recorded that are gone, unless another group went on with it.
-    pub(super) fn end_abandoned(&mut self) {
-        if self.abandoned.is_empty() {
-            return;
-        }
-        let mut book = std::mem::take(&mut self.book);
-        for left in std::mem::take(&mut self.abandoned) {
-            if left.due > self.now {
-                self.abandoned.push(left);
-                continue;
-            }
-            let series = self.series.get(left.series);
-            let last = series.and_then(|s| Some((s.key().clone(), s.newest_time()?)));
-            if let Some((key, last)) = last
-                && left.last == Some(last)
-                && last < self.now
-            {
-                let marker = Value::Float(f64::from_bits(STALE_BITS));
-                self.keep(&mut book, &key, self.now, marker);
-            }
-        }
-        self.book = book;
     }
 
     /// Evaluates an expression at a slot and gives each element to `take`.

@@ -473,21 +473,11 @@ mod tests {
         let (sender, inbox) = std::sync::mpsc::channel();
         let clock = Clock::start(0, Timestamp::default());
         let now = clock.now();
-        let sampler = Sampler {
-            intake: Intake::default(),
-            log: Box::new(Refusing {
-                log,
-                refuses: refuses.clone(),
-            }),
-            encoder: Encoder::new(1),
-            inbox,
-            engine: to_engine,
-            clock,
-            written: Written::unknown(Own::SamplesRefused),
-            status: Arc::default(),
-            retention: Duration::from_hours(1),
-            sync_every: None,
+        let refusing = Refusing {
+            log,
+            refuses: refuses.clone(),
         };
+        let sampler = sampler(Box::new(refusing), inbox, to_engine, clock);
         let thread = std::thread::spawn(move || sampler.run());
         let mut wait = |of: fn(&Message) -> bool| {
             // Samples do not wake anybody.
@@ -523,6 +513,27 @@ mod tests {
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
+    /// One that knows nothing yet.
+    fn sampler(
+        log: Box<dyn Log>,
+        inbox: Receiver<Submit>,
+        engine: Sender<Message>,
+        clock: Clock,
+    ) -> Sampler {
+        Sampler {
+            intake: Intake::default(),
+            log,
+            encoder: Encoder::new(1),
+            inbox,
+            engine,
+            clock,
+            written: Written::unknown(Own::SamplesRefused),
+            status: Arc::default(),
+            retention: Duration::from_hours(1),
+            sync_every: None,
+        }
+    }
+
     #[test]
     fn what_is_taken_off_a_time_is_what_was_added_to_it() {
         let dir = std::env::temp_dir().join(format!("ops-sampler-ahead-{}", std::process::id()));
@@ -533,18 +544,7 @@ mod tests {
         // An hour behind the wall clock, and catching up.
         let clock = Clock::start(3_600_000, Timestamp::default());
         let now = clock.now();
-        let sampler = Sampler {
-            intake: Intake::default(),
-            log: Box::new(log),
-            encoder: Encoder::new(1),
-            inbox,
-            engine: to_engine,
-            clock,
-            written: Written::unknown(Own::SamplesRefused),
-            status: Arc::default(),
-            retention: Duration::from_hours(1),
-            sync_every: None,
-        };
+        let sampler = sampler(Box::new(log), inbox, to_engine, clock);
         let mut batch = Batch {
             exact: true,
             ahead_ms: Some(3_600_123),

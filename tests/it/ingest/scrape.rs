@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::http::HeaderMap;
 use ops::engine::promql::source::is_stale;
@@ -331,7 +330,12 @@ async fn targets_come_and_go_with_files_and_settings_and_ops_asks_itself() {
     std::fs::write(&file, name(std::slice::from_ref(&b))).unwrap();
     let mut before = asked(&a).await;
     until("one is no longer asked", async || {
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        // While it is still asked, it is asked as often as the other one.
+        let others = asked("secret").await + 4;
+        until("the other one is asked", async || {
+            asked("secret").await >= others
+        })
+        .await;
         let now = asked(&a).await;
         std::mem::replace(&mut before, now) == now
     })

@@ -184,6 +184,9 @@ impl<S: Source> Run<'_, S> {
             let changes = source.changes(*series);
             if let Some(growth) = changes.and_then(|c| kept.still(c, after, upto)) {
                 *touched += growth.samples();
+                if *touched > limit {
+                    return Err(EvalError::samples());
+                }
                 if let Some(v) = growth.extrapolated(&ask, true, per_second, &mut tools.memo) {
                     out.put(slot, v);
                 }
