@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ops::engine::promql::settings::Settings;
-use ops::engine::promql::source::{Point, Samples, Scratch, Source, Value};
+use ops::engine::promql::source::{Glance, Point, Samples, Scratch, Source, Value};
 use ops::engine::promql::{Dialect, Plan, Workspace, parse};
 use ops::model::labels::{Labels, MatchOp, Matcher};
 use table::{Row, Table, figure};
@@ -84,14 +84,24 @@ impl Source for Windows {
         Samples::Floats { times, values }
     }
     fn newest(&self, series: u32, after: i64, upto: i64) -> Option<Point> {
-        let (ts, value) = self.newest_float(series, after, upto)?;
+        let (ts, value) = self.newest_number(series, after, upto)?;
         Some(Point {
             ts,
             start_ts: None,
             value: Value::Float(value),
         })
     }
-    fn newest_float(&self, series: u32, after: i64, upto: i64) -> Option<(i64, f64)> {
+    fn glance(&self, series: u32, after: i64, upto: i64) -> Glance {
+        let number = self.newest_number(series, after, upto);
+        number.map_or(Glance::Nothing, |(_, value)| Glance::Number(value))
+    }
+    fn last_drop(&self, _: u32) -> i64 {
+        if self.drops { i64::MIN } else { i64::MAX }
+    }
+}
+
+impl Windows {
+    fn newest_number(&self, series: u32, after: i64, upto: i64) -> Option<(i64, f64)> {
         let (_, times, values) = self.series.get(series as usize)?;
         let last = match times.last() {
             Some(t) if *t <= upto => times.len() - 1,
@@ -99,12 +109,6 @@ impl Source for Windows {
         };
         let (ts, value) = (*times.get(last)?, *values.get(last)?);
         (ts > after).then_some((ts, value))
-    }
-    fn only_floats(&self, _: u32) -> bool {
-        true
-    }
-    fn last_drop(&self, _: u32) -> i64 {
-        if self.drops { i64::MIN } else { i64::MAX }
     }
 }
 

@@ -1,5 +1,7 @@
 //! `ALERTS` and `ALERTS_FOR_STATE`: active alerts as series, as Prometheus writes them, so that rules and boards can
-//! read them. Written when an alert's phase changes, and now and then, so that it is not taken for gone.
+//! read them. Written at the end of a tick when an alert's phase has changed, and now and then, so that it is not taken for
+//! gone; those of a strict group after each evaluation of their rule, with its time, so that the next rule of the group
+//! already reads them.
 
 #![deny(
     clippy::disallowed_methods,
@@ -12,8 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::Engine;
 use crate::engine::event::{AlertKey, Event};
+use crate::engine::group::alert_key;
 use crate::engine::limits::ALERTS_EVERY;
+use crate::engine::policy::Rule;
 use crate::engine::promql::source::{STALE_BITS, Value};
+use crate::engine::rule::Book;
 use crate::engine::state::Alert;
 use crate::model::labels::SeriesKey;
 use crate::model::time::Timestamp;
@@ -51,6 +56,26 @@ impl Engine {
             return;
         }
         let mut book = std::mem::take(&mut self.book);
+        let at_once = |key: &AlertKey| book.is_strict(&key.rule);
+        let keys = keys.into_iter().filter(|key| !at_once(key)).collect();
+        self.write_alerts(&mut book, keys, self.now);
+        self.book = book;
+    }
+
+    /// Writes the alerts of a rule of a strict group, which was evaluated for a time.
+    pub(super) fn echo_rule(&mut self, book: &mut Book, rule: &Rule, at: Timestamp) {
+        let first = alert_key(rule, "");
+        let of_rule = |key: &&AlertKey| key.rule == rule.id;
+        let written = self.echo.written.range(&first..).map(|(key, _)| key);
+        let active = self.state.alerts.range(&first..).map(|(key, _)| key);
+        let keys = written
+            .take_while(of_rule)
+            .chain(active.take_while(of_rule));
+        let keys = keys.cloned().collect();
+        self.write_alerts(book, keys, at);
+    }
+
+    fn write_alerts(&mut self, book: &mut Book, keys: BTreeSet<AlertKey>, at: Timestamp) {
         for key in keys {
             let next = self.state.alerts.get(&key).map(|a| (series(a), a.since));
             let last = match &next {
@@ -59,20 +84,14 @@ impl Engine {
             };
             let stays = |gone: &SeriesKey| next.as_ref().is_some_and(|(s, _)| s.contains(gone));
             for gone in last.iter().flatten().filter(|s| !stays(s)) {
-                self.keep(
-                    &mut book,
-                    gone,
-                    self.now,
-                    Value::Float(f64::from_bits(STALE_BITS)),
-                );
+                self.keep(book, gone, at, Value::Float(f64::from_bits(STALE_BITS)));
             }
             if let Some(([alerts, for_state], since)) = &next {
-                self.keep(&mut book, alerts, self.now, Value::Float(1.0));
+                self.keep(book, alerts, at, Value::Float(1.0));
                 let seconds = since.ms().div_euclid(1_000) as f64;
-                self.keep(&mut book, for_state, self.now, Value::Float(seconds));
+                self.keep(book, for_state, at, Value::Float(seconds));
             }
         }
-        self.book = book;
     }
 }
 

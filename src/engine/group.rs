@@ -14,6 +14,7 @@
 
 pub mod found;
 pub(in crate::engine) mod left;
+mod quiet;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,13 +26,14 @@ use crate::engine::event::{AlertKey, Cause, Event};
 use crate::engine::group::found::{
     Recorded, Resolved, TWICE_IN_ALERTS, alert_labels_by, nameless, over_limit,
 };
+use crate::engine::group::quiet::Quiet;
 use crate::engine::limits::START_QUICK;
 use crate::engine::policy::{ExprTest, Group, GroupRule, Recording, Rule, RuleId, Test, Written};
-use crate::engine::promql::ValueRef;
 use crate::engine::promql::ast::Expr;
 use crate::engine::promql::known::unfiltered;
 use crate::engine::promql::reads::reads;
 use crate::engine::promql::source::{STALE_BITS, Source, Value};
+use crate::engine::promql::{Filter, ValueRef};
 use crate::engine::rule::{Book, Judged};
 use crate::engine::state::Alert;
 use crate::engine::template;
@@ -50,6 +52,8 @@ pub struct GroupRun {
     pub rules: Vec<RuleRun>,
     /// Series that rules of it recorded before an edit. What is not recorded any more has ended.
     orphans: Vec<u32>,
+    /// Those that have nothing to say.
+    quiet: Quiet,
 }
 
 /// A rule of a group in force.
@@ -90,6 +94,7 @@ impl GroupRun {
             .collect();
         let next = groups.iter().map(|group| {
             let mut old = before.remove(&group.id);
+            old.iter_mut().for_each(GroupRun::wake_all);
             let orphans = old.as_mut().map(|o| std::mem::take(&mut o.orphans));
             let mut orphans = orphans.unwrap_or_default();
             let slots = old.as_ref().filter(|o| o.group.interval == group.interval);
@@ -107,6 +112,7 @@ impl GroupRun {
                 slot,
                 rules,
                 orphans,
+                quiet: Quiet::default(),
                 group: group.clone(),
             }
         });
@@ -118,6 +124,15 @@ impl GroupRun {
             }
         }
         next
+    }
+
+    /// Ends the rest of all rules.
+    fn wake_all(&mut self) {
+        for (place, last) in self.quiet.wake_all() {
+            if let Some(run) = self.rules.get_mut(place) {
+                run.evaluated = Some(last);
+            }
+        }
     }
 
     /// The last slot. Groups of one interval are spread over it, each always at the same place, which is a tick.
@@ -148,6 +163,14 @@ impl GroupRun {
 }
 
 impl RuleRun {
+    /// What takes its place while it rests; `found`: what its last evaluation did.
+    fn filter(&self, found: Found) -> Option<Filter> {
+        match (found, &self.main, &self.error) {
+            (Found::Nothing, Some(main), None) => main.filter(),
+            _ => None,
+        }
+    }
+
     /// The series that it recorded last.
     fn recorded(&self) -> impl Iterator<Item = u32> {
         self.recorded.iter().map(|(_, number)| *number)
@@ -196,6 +219,14 @@ impl GroupRule {
     }
 }
 
+/// What came of an evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// Nothing, and there was nothing before: no alert, no series that was recorded.
+    Nothing,
+    Something,
+}
+
 /// Elements of a result: by the text that names the alert, its labels and its value.
 pub(super) type Elements = BTreeMap<String, (Labels, f64)>;
 
@@ -217,36 +248,37 @@ impl Engine {
             let (now, tick) = (self.now, self.every);
             let taken = book.groups.get_mut(at).and_then(|g| {
                 let slot = g.due(now, tick)?;
+                if !g.orphans.is_empty() {
+                    g.wake_all();
+                }
                 let (rules, orphans) = (&mut g.rules, &mut g.orphans);
                 let taken = (std::mem::take(rules), std::mem::take(orphans));
-                Some((slot, g.group.clone(), taken))
+                Some((slot, g.group.clone(), taken, std::mem::take(&mut g.quiet)))
             });
-            let Some((slot, group, (mut rules, mut orphans))) = taken else {
+            let Some((slot, group, (mut rules, mut orphans), mut quiet)) = taken else {
                 continue;
             };
+            let judged = slot - group.query_offset;
             for (place, (rule, run)) in group.rules.iter().zip(&mut rules).enumerate() {
-                if book.unresolved.remove(&(at, place)) {
+                let anew = book.unresolved.remove(&(at, place));
+                let (series, settings, room) = (&self.series, &self.settings, &mut self.room);
+                if !anew && quiet.stays(place, judged, series, settings, room) {
+                    continue;
+                }
+                if let Some(last) = quiet.wake(place) {
+                    run.evaluated = Some(last);
+                }
+                if anew {
                     (run.main, run.known, run.resolve) = (None, None, None);
                 }
                 let done = match rule {
                     GroupRule::Record(r) => self.record(&mut book, r, run, &group, slot),
                     GroupRule::Alert(r) => self.judge(r, run, &group, slot),
                 };
-                match done {
-                    Ok(()) => {
-                        (run.error, run.failing_since) = (None, None);
-                        run.evaluated = Some(slot - group.query_offset);
-                        run.presumed = false;
-                    }
-                    Err(error) => {
-                        run.error = Some(error);
-                        run.failing_since.get_or_insert(self.now);
-                        // It may have failed before the start as well.
-                        if std::mem::take(&mut run.presumed) {
-                            run.evaluated = None;
-                        }
-                    }
+                if let (GroupRule::Alert(r), true, Ok(_)) = (rule, group.strict, &done) {
+                    self.echo_rule(&mut book, r, judged);
                 }
+                let found = self.note(run, done, judged);
                 // The next rule is not to see both what was recorded before an edit and what is now.
                 if let GroupRule::Record(r) = rule
                     && run.error.is_none()
@@ -257,17 +289,40 @@ impl Engine {
                         self.end_orphans(&mut book, &group, &mut orphans, slot, Some(&r.name));
                     }
                 }
+                if let Some(filter) = run.filter(found) {
+                    quiet.rest(place, filter);
+                }
             }
+            quiet.judged(judged);
             // What a rule recorded that fails is not ended by an error.
-            let fails = rules.iter().any(|run| run.error.is_some());
-            if !fails {
+            if !orphans.is_empty() && rules.iter().all(|run| run.error.is_none()) {
                 self.end_orphans(&mut book, &group, &mut orphans, slot, None);
             }
             if let Some(g) = book.groups.get_mut(at) {
-                (g.rules, g.orphans) = (rules, orphans);
+                (g.rules, g.orphans, g.quiet) = (rules, orphans, quiet);
             }
         }
         self.book = book;
+    }
+
+    /// Takes down of a rule how its evaluation went.
+    fn note(&self, run: &mut RuleRun, done: Result<Found, String>, at: Timestamp) -> Found {
+        match done {
+            Ok(found) => {
+                (run.error, run.failing_since) = (None, None);
+                (run.evaluated, run.presumed) = (Some(at), false);
+                found
+            }
+            Err(error) => {
+                run.error = Some(error);
+                run.failing_since.get_or_insert(self.now);
+                // It may have failed before the start as well.
+                if std::mem::take(&mut run.presumed) {
+                    run.evaluated = None;
+                }
+                Found::Something
+            }
+        }
     }
 
     /// After replay: what was active then was so at the last slot before the start, if the start took no time; else at the
@@ -320,7 +375,7 @@ impl Engine {
         run: &mut RuleRun,
         group: &Group,
         slot: Timestamp,
-    ) -> Result<(), String> {
+    ) -> Result<Found, String> {
         let at = slot - group.query_offset;
         let RuleRun { main, recorded, .. } = run;
         // As long as the same elements come, their series are known, and no name is looked at.
@@ -342,6 +397,9 @@ impl Engine {
             }
         })?;
         let within = group.limit == 0 || values.len() <= group.limit;
+        if same && values.is_empty() && recorded.is_empty() {
+            return Ok(Found::Nothing);
+        }
         if same && values.len() == recorded.len() && within {
             let mut natives = natives.into_iter().peekable();
             for (place, ((_, number), value)) in recorded.iter().zip(values).enumerate() {
@@ -351,7 +409,7 @@ impl Engine {
                     self.file_own(*number, &key, at, value);
                 }
             }
-            return Ok(());
+            return Ok(Found::Something);
         }
         let (mut results, mut place) = (Recorded::default(), 0);
         if let Some(main) = main {
@@ -379,7 +437,7 @@ impl Engine {
         }
         elements.sort_unstable_by_key(|(place, ..)| *place);
         run.recorded = elements.into_iter().map(|(_, l, n)| (l, n)).collect();
-        Ok(())
+        Ok(Found::Something)
     }
 
     /// Files a sample of our own: at once, and in the sample log for a restart.
@@ -418,16 +476,19 @@ impl Engine {
         run: &mut RuleRun,
         group: &Group,
         slot: Timestamp,
-    ) -> Result<(), String> {
+    ) -> Result<Found, String> {
         let Test::Expr(test) = &rule.test else {
-            return Ok(());
+            return Ok(Found::Something);
         };
         let at = slot - group.query_offset;
-        let found = self.elements(&mut run.main, &test.expr.expr, at)?;
+        let mut found = self.elements(&mut run.main, &test.expr.expr, at)?;
         self.check_twice(rule, &found, at)?;
+        if group.strict && rule.labels.iter().any(|(_, text)| text.contains("{{")) {
+            found = self.by_own_labels(rule, found, at);
+        }
         let over = group.limit > 0 && found.len() > group.limit;
         if found.is_empty() && run.values.is_empty() && !self.has_alerts(rule, run) {
-            return Ok(());
+            return Ok(Found::Nothing);
         }
         let error = over_limit(group.limit, found.len(), "alerts");
         if over && group.strict {
@@ -459,7 +520,11 @@ impl Engine {
             }
         }
         run.values = found.into_iter().map(|(s, (_, v))| (s, v)).collect();
-        if over { Err(error) } else { Ok(()) }
+        if over {
+            Err(error)
+        } else {
+            Ok(Found::Something)
+        }
     }
 
     /// What is to be thought of active alerts that are not in the result.
@@ -527,7 +592,8 @@ impl Engine {
     }
 
     /// Incidents whose rule has another expression now: alerts about which it says nothing any more are over, as nothing
-    /// would end them later. Those without data stay, unless the new expression's alerts have other labels altogether.
+    /// would end them later. Those without data stay, unless the new expression's alerts have other labels altogether. In
+    /// a strict group the next evaluation ends what is not in its result.
     pub(super) fn end_edited(&mut self, book: &mut Book) {
         let edited: Vec<(Arc<Rule>, (usize, usize))> = self
             .state
@@ -539,7 +605,7 @@ impl Engine {
                 let place = book
                     .places
                     .get(id)
-                    .filter(|_| about.condition != rule.words())?;
+                    .filter(|_| about.condition != rule.words() && !book.is_strict(id))?;
                 Some((rule.clone(), *place))
             })
             .collect();
@@ -618,7 +684,16 @@ impl Engine {
         Ok(())
     }
 
-    /// The active alerts of a rule, by what names them.
+    /// Alerts that are told apart by all their labels, also by those that a template makes of the value: with another value
+    /// it is another alert.
+    fn by_own_labels(&self, rule: &Rule, found: Elements, at: Timestamp) -> Elements {
+        let own = |(about, value): (Labels, f64)| {
+            let labels = self.alert_labels(rule, &about, value, at);
+            (labels.to_string(), (about, value))
+        };
+        found.into_values().map(own).collect()
+    }
+
     /// Whether a rule has any alert. Nearly always it has none, and then no name is made for asking.
     fn has_alerts(&self, rule: &Rule, run: &mut RuleRun) -> bool {
         let first = run.first.get_or_insert_with(|| alert_key(rule, ""));
@@ -626,6 +701,7 @@ impl Engine {
         next.is_some_and(|(key, _)| key.rule == rule.id)
     }
 
+    /// The active alerts of a rule, by what names them.
     fn active(&self, rule: &Rule, which: impl Fn(&str) -> bool) -> Vec<(AlertKey, Labels)> {
         let from = alert_key(rule, "");
         let all = self.state.alerts.range(from..);
@@ -636,7 +712,8 @@ impl Engine {
     }
 }
 
-fn alert_key(rule: &Rule, series: &str) -> AlertKey {
+/// The key of a rule's alert; with an empty name it is before all of them.
+pub(super) fn alert_key(rule: &Rule, series: &str) -> AlertKey {
     AlertKey {
         rule: rule.id.clone(),
         series: series.to_owned(),
@@ -665,9 +742,18 @@ impl Book {
         self.run(id)?.values.get(series).copied()
     }
 
+    /// Whether a rule is of a strict group.
+    pub(super) fn is_strict(&self, id: &RuleId) -> bool {
+        let group = self.places.get(id).and_then(|(at, _)| self.groups.get(*at));
+        group.is_some_and(|g| g.group.strict)
+    }
+
     /// For which time a rule of a group was evaluated last, and did not fail.
     pub fn evaluated(&self, id: &RuleId) -> Option<Timestamp> {
-        self.run(id)?.evaluated
+        let (group, rule) = self.places.get(id)?;
+        let group = self.groups.get(*group)?;
+        let resting = group.quiet.last(*rule);
+        resting.or(group.rules.get(*rule)?.evaluated)
     }
 
     fn run(&self, id: &RuleId) -> Option<&RuleRun> {

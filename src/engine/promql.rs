@@ -31,6 +31,7 @@ mod part;
 mod plan;
 mod resolve;
 mod workspace;
+mod filter;
 mod evaluate;
 pub mod answer;
 pub mod series_text;
@@ -40,6 +41,7 @@ pub mod known;
 
 pub use crate::engine::promql::check::type_of;
 pub use crate::engine::promql::evaluate::ValueRef;
+pub use crate::engine::promql::filter::Filter;
 pub use crate::engine::promql::parse::{Dialect, ParseError, Place, parse};
 pub use crate::engine::promql::plan::Plan;
 pub use crate::engine::promql::query::Query;

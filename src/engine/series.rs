@@ -478,6 +478,36 @@ fn quantile(mut values: Vec<f64>, q: f64) -> Option<f64> {
     Some(a * (1.0 - part) + b * part)
 }
 
+/// The newest sample of a series of numbers.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    /// Milliseconds since the epoch; [`Newest::ELSEWHERE`].
+    ms: i64,
+    value: f64,
+}
+
+impl Newest {
+    /// There is no sample.
+    const NONE: Self = Self {
+        ms: i64::MIN,
+        value: f64::NAN,
+    };
+    /// The series has to be asked, as there are histograms.
+    const ELSEWHERE: Self = Self {
+        ms: i64::MAX,
+        value: f64::NAN,
+    };
+
+    fn of(series: &Series) -> Self {
+        if series.native.is_some() {
+            return Self::ELSEWHERE;
+        }
+        series
+            .last()
+            .map_or(Self::NONE, |(ts, value)| Self { ms: ts.ms(), value })
+    }
+}
+
 /// All series, by number.
 #[derive(Debug, Default)]
 pub struct SeriesSet {
@@ -485,6 +515,8 @@ pub struct SeriesSet {
     /// For each series how often its samples have changed. Apart from the series, so that the numbers of the many series of
     /// one rule lie side by side.
     changes: Vec<u32>,
+    /// The newest sample of each series, apart from the series as well: all that most rules look at.
+    newest: Vec<Newest>,
     names: Names,
     /// No sample at or before this time comes any more, ms since the epoch.
     settled_ms: i64,
@@ -512,11 +544,16 @@ impl SeriesSet {
         if let Some(number) = self.names.find(key, &self.all) {
             return (number, false);
         }
+        (self.add(Series::new(key.clone())), true)
+    }
+    /// Adds a series that is not there yet; its number.
+    fn add(&mut self, series: Series) -> u32 {
         let number = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
-        self.names.add(key, number, &self.all);
-        self.all.push(Series::new(key.clone()));
+        self.names.add(series.key(), number, &self.all);
         self.changes.push(0);
-        (number, true)
+        self.newest.push(Newest::of(&series));
+        self.all.push(series);
+        number
     }
     /// The numbers of a metric's series, ascending.
     pub fn of_metric(&self, metric: &str) -> &[u32] {
@@ -533,7 +570,6 @@ impl SeriesSet {
     }
     /// Puts back what a series held, before anything else is filed for it. Samples must ascend.
     pub fn put_back(&mut self, number: u32, copy: SeriesCopy) {
-        self.changed(number);
         if let Some(series) = self.all.get_mut(number as usize) {
             series.closed.iter().for_each(|c| self.history.remove(c));
             copy.closed.iter().for_each(|c| self.history.add(c));
@@ -544,6 +580,7 @@ impl SeriesSet {
             let newest = series.times.last().copied().unwrap_or(i64::MIN);
             (series.drop_ms, series.stale_ms) = (newest, newest);
         }
+        self.changed(number);
     }
     /// How many there are.
     pub fn len(&self) -> usize {
@@ -573,7 +610,17 @@ impl SeriesSet {
         self.get(number)
             .is_some_and(|s| s.newest_point(before.ms(), ts.ms()).is_some())
     }
+    /// Notes that samples of a series came, went or changed.
     fn changed(&mut self, number: u32) {
+        self.count_change(number);
+        if let (Some(newest), Some(series)) = (
+            self.newest.get_mut(number as usize),
+            self.all.get(number as usize),
+        ) {
+            *newest = Newest::of(series);
+        }
+    }
+    fn count_change(&mut self, number: u32) {
         if let Some(changes) = self.changes.get_mut(number as usize) {
             *changes = changes.wrapping_add(1);
         }
@@ -588,7 +635,12 @@ impl SeriesSet {
     /// Files a number that came at `at`.
     pub fn file_one(&mut self, number: u32, at: Timestamp, ts: Timestamp, value: f64) {
         self.look_for_late(at, ts);
-        self.changed(number);
+        self.count_change(number);
+        if let Some(newest) = self.newest.get_mut(number as usize)
+            && newest.ms <= ts.ms()
+        {
+            *newest = Newest { ms: ts.ms(), value };
+        }
         if let Some(series) = self.all.get_mut(number as usize) {
             // What a sender's fast clock says is no reason to drop what the present is judged by.
             if !self.keep_all {

@@ -287,6 +287,26 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
                 groups.push(group);
                 continue;
             }
+            // The second rule reads what the first has just written.
+            "expr_strict_alerts" => {
+                r.for_ = S(10);
+                let mut group = expr_group(r, "county_api_ms > 1000", 10);
+                group.strict = true;
+                let mut next = rule("both", "x", 10, 0.0);
+                next.heal = None;
+                let next = expr_group(next, "ALERTS{alertname=\"slow\",alertstate=\"firing\"}", 10);
+                group.rules.extend(next.rules);
+                groups.push(group);
+                continue;
+            }
+            // Each value is another alert.
+            "expr_strict_by_value" => {
+                r.labels.set("ms", "{{ $value }}");
+                let mut group = expr_group(r, "county_api_ms > 1000", 0);
+                group.strict = true;
+                groups.push(group);
+                continue;
+            }
             "recorded" | "recorded_limited" | "recorded_cleared" => {
                 let mut group = expr_group(r, "county:ms:max > 1000", 5);
                 group.rules.insert(

@@ -15,7 +15,7 @@ use crate::engine::policy::{Recording, Rule};
 use crate::engine::promql::ast::Expr;
 use crate::engine::promql::settings::Settings;
 use crate::engine::promql::source::Source;
-use crate::engine::promql::{Plan, ValueRef, Workspace};
+use crate::engine::promql::{Filter, Plan, ValueRef, Workspace};
 use crate::model::labels::{Labels, SeriesKey};
 use crate::model::time::Timestamp;
 
@@ -63,6 +63,11 @@ impl Resolved {
             .map_err(|e| e.to_string())?;
         self.plan.each(room, take);
         Ok(())
+    }
+
+    /// The expression as a filter, if it is no more than that.
+    pub fn filter(&self) -> Option<Filter> {
+        self.plan.filter()
     }
 
     /// Gives each element of the last evaluation to `take` again, if nothing else was evaluated in `shared` since.

@@ -92,9 +92,6 @@ impl<S: Source> Source for Fresh<'_, S> {
         }
         seen
     }
-    fn only_floats(&self, series: u32) -> bool {
-        self.source.only_floats(series)
-    }
     fn last_drop(&self, series: u32) -> i64 {
         self.source.last_drop(series)
     }

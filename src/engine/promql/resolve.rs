@@ -24,7 +24,7 @@ use crate::model::labels::Labels;
 pub(super) mod aggregate;
 mod binary;
 mod call;
-mod classic;
+pub(super) mod classic;
 mod info;
 mod length;
 mod relabel;

@@ -56,6 +56,38 @@ impl Point {
     }
 }
 
+/// What the newest sample of a series in a window is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Glance {
+    /// There is none, or it says that the series has ended.
+    Nothing,
+    /// A number, and no staleness marker.
+    Number(f64),
+    /// A histogram.
+    Histogram,
+}
+
+impl Glance {
+    /// What a newest number is.
+    #[inline(always)]
+    pub fn of_number(value: f64) -> Self {
+        if is_stale(value) {
+            return Self::Nothing;
+        }
+        Self::Number(value)
+    }
+    /// What a newest sample is.
+    pub fn of(newest: Option<Point>) -> Self {
+        match newest {
+            Some(point) if point.is_live() => match point.value {
+                Value::Float(value) => Self::of_number(value),
+                Value::Histogram(_) => Self::Histogram,
+            },
+            Some(_) | None => Self::Nothing,
+        }
+    }
+}
+
 /// Room for samples that have to be put together; kept between calls, so that nothing is allocated per tick.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
@@ -83,21 +115,9 @@ pub trait Source {
     ) -> Samples<'a>;
     /// The newest sample in (after, upto].
     fn newest(&self, series: u32, after: i64, upto: i64) -> Option<Point>;
-    /// The newest number in (after, upto] as (time, value): what [`Source::newest`] gives where it is a number that is
-    /// no staleness marker, and `None` for anything else. The path of every threshold rule.
-    fn newest_float(&self, series: u32, after: i64, upto: i64) -> Option<(i64, f64)> {
-        match self.newest(series, after, upto)? {
-            Point {
-                ts,
-                value: Value::Float(value),
-                ..
-            } if !is_stale(value) => Some((ts, value)),
-            Point { .. } => None,
-        }
-    }
-    /// Whether a series has only numbers: no histogram, no start timestamps. `false` costs time, a wrong `true` is wrong.
-    fn only_floats(&self, _series: u32) -> bool {
-        false
+    /// What [`Source::newest`] gives, as far as it is a number. The path of every threshold rule.
+    fn glance(&self, series: u32, after: i64, upto: i64) -> Glance {
+        Glance::of(self.newest(series, after, upto))
     }
     /// The time of the newest sample of a series that is smaller than the one before it; `i64::MAX` where that is not
     /// known. `rate` then need not look for it.

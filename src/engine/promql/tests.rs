@@ -20,13 +20,14 @@ use crate::model::labels::{Labels, Matcher};
 mod agree;
 mod bounds;
 mod core;
+mod filter;
 mod growth;
 
 /// Series in memory.
 #[derive(Clone, Debug, Default)]
 struct Data {
     series: Vec<(Labels, Vec<Point>)>,
-    /// What [`Source::only_floats`] says: whether the fast path is taken.
+    /// Whether windows are read as numbers, the fast way; then there must be nothing else.
     floats: bool,
     settled: i64,
     /// How often a window was read.
@@ -135,9 +136,6 @@ impl Source for Data {
         let points = &self.series[series as usize].1;
         let last = points[..points.partition_point(|p| p.ts <= upto)].last()?;
         (last.ts > after).then(|| last.clone())
-    }
-    fn only_floats(&self, _series: u32) -> bool {
-        self.floats
     }
     fn settled(&self) -> i64 {
         self.settled

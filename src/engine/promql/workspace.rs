@@ -226,7 +226,9 @@ impl Workspace {
             .as_ref()
             .is_some_and(|p| Arc::ptr_eq(p, &plan.token));
         if !same {
-            self.plan = Some(plan.token.clone());
+            // Of a plan that keeps nothing here there is nothing to be told from another's.
+            let keeps = plan.keeps() || !plan.tables.is_empty();
+            self.plan = keeps.then(|| plan.token.clone());
             if self.columns.len() < plan.nodes.len() {
                 self.columns.resize_with(plan.nodes.len(), Column::default);
             }

@@ -182,13 +182,18 @@ impl SeriesSet {
             };
             self.round.next += 1;
             // A series that sends numbers by now has nobody else who drops its histograms.
+            let natives = series.natives_len();
             series.expire_natives(now.ms(), &mut self.history);
+            let mut changed = series.natives_len() != natives;
             if series.is_ended(now, self.history.reach) {
                 self.round.found += 1;
                 if series.len() > 1 {
                     series.release(&mut self.history);
-                    self.changed(number);
+                    changed = true;
                 }
+            }
+            if changed {
+                self.changed(number);
             }
         }
     }

@@ -61,9 +61,8 @@ impl Copied {
             settled_ms: self.settled_ms.unwrap_or(i64::MIN),
             ..SeriesSet::default()
         };
-        for (at, series) in (0_u32..).zip(self.series.into_values()) {
-            set.names.add(series.key(), at, &set.all);
-            set.all.push(series);
+        for series in self.series.into_values() {
+            set.add(series);
         }
         set
     }

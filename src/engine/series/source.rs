@@ -7,7 +7,7 @@
     clippy::indexing_slicing
 )]
 
-use crate::engine::promql::source::{Point, Samples, Scratch, Source, Value, is_stale};
+use crate::engine::promql::source::{Glance, Point, Samples, Scratch, Source};
 use crate::engine::series::{Series, SeriesSet};
 use crate::model::labels::{Labels, MatchOp, Matcher};
 use crate::model::time::Timestamp;
@@ -71,18 +71,13 @@ impl Source for SeriesSet {
         self.get(series)?.newest_point(after, upto)
     }
 
-    fn newest_float(&self, series: u32, after: i64, upto: i64) -> Option<(i64, f64)> {
-        let series = self.get(series)?;
-        let newest = if series.native.is_none() {
-            series.newest(after, upto)
-        } else {
-            series.newest_if_number(after, upto)
-        };
-        newest.filter(|(_, v)| !is_stale(*v))
-    }
-
-    fn only_floats(&self, series: u32) -> bool {
-        self.get(series).is_none_or(|s| s.native.is_none())
+    fn glance(&self, series: u32, after: i64, upto: i64) -> Glance {
+        match self.newest.get(series as usize) {
+            Some(newest) if newest.ms <= after => Glance::Nothing,
+            Some(newest) if newest.ms <= upto => Glance::of_number(newest.value),
+            Some(_) => self.look(series, after, upto),
+            None => Glance::Nothing,
+        }
     }
 
     fn last_drop(&self, series: u32) -> i64 {
@@ -95,6 +90,20 @@ impl Source for SeriesSet {
 
     fn settled(&self) -> i64 {
         self.settled_ms
+    }
+}
+
+impl SeriesSet {
+    /// As [`Source::glance`], in the series itself.
+    fn look(&self, series: u32, after: i64, upto: i64) -> Glance {
+        let Some(series) = self.get(series) else {
+            return Glance::Nothing;
+        };
+        if series.native.is_some() {
+            return Glance::of(series.newest_point(after, upto));
+        }
+        let number = series.newest(after, upto);
+        number.map_or(Glance::Nothing, |(_, value)| Glance::of_number(value))
     }
 }
 
@@ -127,19 +136,6 @@ impl Series {
             return self.mixed(after, upto, scratch);
         }
         self.floats(after, upto, scratch)
-    }
-
-    /// The newest sample in (after, upto], both in milliseconds, unless it is a histogram.
-    #[cold]
-    fn newest_if_number(&self, after: i64, upto: i64) -> Option<(i64, f64)> {
-        match self.newest_point(after, upto)? {
-            Point {
-                ts,
-                value: Value::Float(value),
-                ..
-            } => Some((ts, value)),
-            Point { .. } => None,
-        }
     }
 
     /// The newest number in (after, upto], both in milliseconds.

@@ -322,10 +322,6 @@ impl Source for Store {
         series.points.get(window)?.last().cloned()
     }
 
-    fn only_floats(&self, series: u32) -> bool {
-        self.get(series).is_some_and(|s| !s.mixed)
-    }
-
     fn last_drop(&self, series: u32) -> i64 {
         self.get(series)
             .filter(|s| !s.mixed)
@@ -337,6 +333,7 @@ impl Source for Store {
 mod tests {
     use super::*;
     use crate::engine::promql::series_text::parse_histogram;
+    use crate::engine::promql::source::Glance;
     use crate::model::labels::MatchOp;
     use crate::sim::promqltest::script::{Command, parse};
 
@@ -386,8 +383,8 @@ mod tests {
             store.samples(0, 0, 120_000, &mut scratch),
             Samples::Mixed([_, _])
         ));
-        assert_eq!(store.newest_float(0, 0, 119_999), Some((60_000, 2.0)));
-        assert_eq!(store.newest_float(0, 0, 120_000), None);
+        assert_eq!(store.glance(0, 0, 119_999), Glance::Number(2.0));
+        assert_eq!(store.glance(0, 0, 120_000), Glance::Nothing);
         assert!(store.newest(0, 180_000, 999_999).is_none());
         assert!(store.newest(0, 5, 3).is_none());
         assert_eq!(store.last_drop(0), i64::MIN);
@@ -401,10 +398,7 @@ mod tests {
         assert_eq!(store.select(std::slice::from_ref(&named)).len(), 2);
         let one = store.select(&[named, bare]);
         assert_eq!(one.len(), 1);
-        assert_eq!(
-            store.newest_float(one[0], -1, 999_999),
-            Some((120_000, 3.0))
-        );
+        assert_eq!(store.glance(one[0], -1, 999_999), Glance::Number(3.0));
         let mut store = store;
         let same = parse("load 1m\n a _ _ 3").unwrap();
         if let Some(Command::Load(same)) = same.first() {

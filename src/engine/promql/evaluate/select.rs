@@ -17,7 +17,7 @@ use crate::engine::promql::functions::extended::{interpolated, interpolated_hist
 use crate::engine::promql::functions::window::{Window, stats_only};
 use crate::engine::promql::part::{Node, Select};
 use crate::engine::promql::settings::EvalError;
-use crate::engine::promql::source::{Point, Source, Value};
+use crate::engine::promql::source::{Glance, Point, Source, Value};
 use crate::model::histogram::{Histogram, ResetHint};
 
 impl<S: Source> Run<'_, S> {
@@ -27,11 +27,13 @@ impl<S: Source> Run<'_, S> {
         let after = upto.saturating_sub(lookback);
         self.ws.touched += select.series.len();
         for (slot, series) in select.series.iter().enumerate() {
-            if self.source.only_floats(*series) {
-                if let Some((_, value)) = self.source.newest_float(*series, after, upto) {
+            match self.source.glance(*series, after, upto) {
+                Glance::Nothing => continue,
+                Glance::Number(value) => {
                     out.put(slot, value);
+                    continue;
                 }
-                continue;
+                Glance::Histogram => {}
             }
             let Some(point) = live(self.source.newest(*series, after, upto)) else {
                 continue;

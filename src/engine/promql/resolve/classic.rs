@@ -213,7 +213,7 @@ fn sorted_members(group_of: &[u32], bound_of: &[f64], groups: usize) -> (Box<[u3
 }
 
 /// The value of a scalar that is the same whatever the query.
-pub(super) fn constant(scalar: &Scalar) -> Option<f64> {
+pub(in crate::engine::promql) fn constant(scalar: &Scalar) -> Option<f64> {
     Some(match scalar {
         Scalar::Number(v) => *v,
         Scalar::Negate(of) => -constant(of)?,

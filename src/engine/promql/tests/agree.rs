@@ -184,8 +184,10 @@ proptest! {
     #[test]
     fn an_instant_is_a_step_of_a_range(data in data(), text in vector(), step in 0_i64..8) {
         let asks_for_ends = text.contains("end()");
-        // What is chosen among equals, and which label set a value is counted under first, may differ.
-        prop_assume!(!asks_for_ends && !text.contains("sort"));
+        // What is chosen among equals, and which label set a value is counted under first, may differ. So does what is chosen
+        // of what was chosen: only an instant has it in an order.
+        let choices: usize = ["topk", "bottomk", "limitk"].map(|c| text.matches(c).count()).iter().sum();
+        prop_assume!(!asks_for_ends && !text.contains("sort") && choices < 2);
         let (start, end, width) = (30_000, 30_000 + 7 * 45_000, 45_000);
         let at = start + step * width;
         if let Ok(range) = query(&text).range(&data, start, end, width) {
