@@ -24,6 +24,7 @@ use crate::engine::promql::workspace::Workspace;
 use crate::model::labels::Labels;
 
 mod aggregate;
+mod ahead;
 mod binary;
 mod choose;
 mod classic;
@@ -39,6 +40,8 @@ pub(super) struct Run<'p, S> {
     pub plan: &'p Plan,
     pub source: &'p S,
     pub period: Period,
+    /// Milliseconds from one time to the next, if there are more.
+    pub step: i64,
     /// Whether there is one time only, so that vectors have an order.
     pub instant: bool,
     pub ws: &'p mut Workspace,
@@ -63,6 +66,7 @@ impl Plan {
                 plan: self,
                 source,
                 period,
+                step: 0,
                 instant: true,
                 ws,
             }
@@ -171,7 +175,7 @@ impl<S: Source> Run<'_, S> {
         }
         let mut out = self.take(id);
         out.reset(node.slots.len());
-        let result = self.fill(node, at, &mut out);
+        let result = self.fill(id, node, at, &mut out);
         self.give(id, out);
         result?;
         if self.ws.touched > self.plan.settings.limits.samples {
@@ -202,9 +206,15 @@ impl<S: Source> Run<'_, S> {
         }
     }
 
-    fn fill(&mut self, node: &Node, at: i64, out: &mut Column) -> Result<(), EvalError> {
+    fn fill(
+        &mut self,
+        id: NodeId,
+        node: &Node,
+        at: i64,
+        out: &mut Column,
+    ) -> Result<(), EvalError> {
         match &node.what {
-            What::Newest(select) => self.newest(select, at, out),
+            What::Newest(select) => self.newest(id, select, at, out),
             What::Smoothed(select) => self.smoothed(node, select, at, out)?,
             What::Timestamp(select) => self.timestamp(select, at, out),
             What::StartTimestamp(select) => self.start_timestamp(select, at, out),

@@ -144,6 +144,7 @@ fn steps<S: Source>(
             plan,
             source,
             period: Period { start, end },
+            step,
             instant: start == end,
             ws,
         }

@@ -56,6 +56,39 @@ impl Point {
     }
 }
 
+/// Times at equal distances.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Steps {
+    /// The first one, in milliseconds.
+    pub first: i64,
+    /// Milliseconds from one to the next.
+    pub step: i64,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Steps {
+    /// The times, ascending.
+    pub fn times(self) -> impl Iterator<Item = i64> {
+        let next = move |at: &i64| at.checked_add(self.step);
+        std::iter::successors(Some(self.first), next).take(self.count)
+    }
+    /// The last one, or the first.
+    pub fn last(self) -> i64 {
+        let gaps = i64::try_from(self.count.saturating_sub(1)).unwrap_or(i64::MAX);
+        self.first.saturating_add(self.step.saturating_mul(gaps))
+    }
+    /// Which of them a time is.
+    pub fn place(self, at: i64) -> Option<usize> {
+        let past = at.checked_sub(self.first)?;
+        if past < 0 || past.checked_rem(self.step)? != 0 {
+            return None;
+        }
+        let place = usize::try_from(past.checked_div(self.step)?).ok()?;
+        (place < self.count).then_some(place)
+    }
+}
+
 /// What the newest sample of a series in a window is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Glance {
@@ -118,6 +151,23 @@ pub trait Source {
     /// What [`Source::newest`] gives, as far as it is a number. The path of every threshold rule.
     fn glance(&self, series: u32, after: i64, upto: i64) -> Glance {
         Glance::of(self.newest(series, after, upto))
+    }
+    /// What [`Source::glance`] says at each of some steps of a query, of what lies in the `lookback` milliseconds before it;
+    /// steps at which it says that there is nothing may be left out. The path of range queries.
+    fn glances(
+        &self,
+        series: u32,
+        steps: Steps,
+        lookback: i64,
+        _scratch: &mut Scratch,
+        mut take: impl FnMut(usize, Glance),
+    ) {
+        for (place, upto) in steps.times().enumerate() {
+            take(
+                place,
+                self.glance(series, upto.saturating_sub(lookback), upto),
+            );
+        }
     }
     /// The time of the newest sample of a series that is smaller than the one before it; `i64::MAX` where that is not
     /// known. `rate` then need not look for it.

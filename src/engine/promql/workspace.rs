@@ -11,11 +11,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::engine::promql::annotate::Notes;
-use crate::engine::promql::column::{Column, Sample};
+use crate::engine::promql::column::{Column, Kind, Sample};
 use crate::engine::promql::functions::rate::Kept;
 use crate::engine::promql::functions::window::{Piece, Split, Window};
 use crate::engine::promql::plan::Plan;
-use crate::engine::promql::source::{Point, Scratch};
+use crate::engine::promql::source::{Point, Scratch, Steps};
 use crate::model::histogram::ResetHint;
 use crate::model::histogram::classic::Cumulative;
 use crate::model::labels::Labels;
@@ -28,6 +28,8 @@ pub struct Workspace {
     /// Parts that are the same at all times of a query and have been evaluated for it.
     pub(super) done: Vec<bool>,
     pub(super) rings: Vec<Ring>,
+    /// By part: what a range query has read ahead.
+    pub(super) ahead: Vec<Ahead>,
     /// What the plan keeps, lent for an evaluation.
     pub(super) growths: Vec<Vec<Kept>>,
     pub(super) scratch: Scratch,
@@ -50,6 +52,17 @@ pub struct Workspace {
     /// Label sets that no evaluation has seen before, for each dynamic part.
     pub(super) fresh: Vec<BTreeSet<Labels>>,
     plan: Option<Arc<()>>,
+}
+
+/// What a selector yields at the next steps of a range query: a row for each step, with a value for each slot.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    pub steps: Steps,
+    /// Histograms are only known to be there.
+    pub kinds: Vec<Kind>,
+    pub values: Vec<f64>,
+    /// Whether there are any.
+    pub histograms: bool,
 }
 
 /// The state of one group while an aggregation runs.
@@ -243,6 +256,7 @@ impl Workspace {
                 None => ring.clear(),
             }
         }
+        self.ahead.clear();
         self.done.clear();
         self.done.resize(plan.nodes.len(), false);
         self.notes.clear();

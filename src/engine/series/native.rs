@@ -287,7 +287,7 @@ mod tests {
 
     use super::*;
     use crate::engine::promql::settings::{Limits, Settings};
-    use crate::engine::promql::source::{Glance, STALE_BITS, Source};
+    use crate::engine::promql::source::{Glance, STALE_BITS, Source, Steps};
     use crate::engine::promql::{Dialect, Query, parse};
     use crate::engine::series::part::Copied;
     use crate::model::histogram::Parts;
@@ -470,6 +470,11 @@ mod tests {
                     let seen = set.newest(0, after, upto);
                     prop_assert_eq!(set.glance(0, after, upto), Glance::of(seen));
                     let mut scratch = Scratch::default();
+                    let steps = Steps { first: after, step: 7_000, count: 50 };
+                    let mut glances = vec![Glance::Nothing; 50];
+                    set.glances(0, steps, 60_000, &mut scratch, |place, seen| glances[place] = seen);
+                    let each = steps.times().map(|at| set.glance(0, at - 60_000, at));
+                    prop_assert_eq!(glances, each.collect::<Vec<_>>());
                     let seen: Vec<(i64, String)> = match set.samples(0, after, upto, &mut scratch) {
                         Samples::Floats { times, values } => times
                             .iter()

@@ -7,7 +7,7 @@
     clippy::indexing_slicing
 )]
 
-use crate::engine::promql::source::{Glance, Point, Samples, Scratch, Source};
+use crate::engine::promql::source::{Glance, Point, Samples, Scratch, Source, Steps};
 use crate::engine::series::{Series, SeriesSet};
 use crate::model::labels::{Labels, MatchOp, Matcher};
 use crate::model::time::Timestamp;
@@ -80,6 +80,41 @@ impl Source for SeriesSet {
         }
     }
 
+    fn glances(
+        &self,
+        series: u32,
+        steps: Steps,
+        lookback: i64,
+        scratch: &mut Scratch,
+        mut take: impl FnMut(usize, Glance),
+    ) {
+        let Some(of) = self.get(series) else {
+            return;
+        };
+        if of.native.is_some() {
+            for (place, upto) in steps.times().enumerate() {
+                take(
+                    place,
+                    self.look(series, upto.saturating_sub(lookback), upto),
+                );
+            }
+            return;
+        }
+        let after = steps.first.saturating_sub(lookback);
+        let (times, values) = of.numbers(after, steps.last(), scratch);
+        let (mut samples, mut newest) = (times.iter().zip(values).peekable(), None);
+        for (place, upto) in steps.times().enumerate() {
+            while let Some(sample) = samples.next_if(|(ts, _)| **ts <= upto) {
+                newest = Some(sample);
+            }
+            if let Some((ts, value)) = newest
+                && *ts > upto.saturating_sub(lookback)
+            {
+                take(place, Glance::of_number(*value));
+            }
+        }
+    }
+
     fn last_drop(&self, series: u32) -> i64 {
         self.get(series).map_or(i64::MAX, |s| s.drop_ms)
     }
@@ -127,6 +162,26 @@ impl Series {
             times: &scratch.times,
             values: &scratch.values,
         }
+    }
+
+    /// The numbers in (after, upto], staleness markers among them.
+    fn numbers<'a>(
+        &'a self,
+        after: i64,
+        upto: i64,
+        scratch: &'a mut Scratch,
+    ) -> (&'a [i64], &'a [f64]) {
+        let window = self.window(Timestamp::from_ms(after), Timestamp::from_ms(upto));
+        if window.closed.is_empty() {
+            return (window.times, window.values);
+        }
+        scratch.times.clear();
+        scratch.values.clear();
+        window.each_or_marker(|t, v| {
+            scratch.times.push(t);
+            scratch.values.push(v);
+        });
+        (&scratch.times, &scratch.values)
     }
 
     /// The samples in (after, upto], of whichever kind.

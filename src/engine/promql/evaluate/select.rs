@@ -16,36 +16,54 @@ use crate::engine::promql::functions::Yield;
 use crate::engine::promql::functions::extended::{interpolated, interpolated_histogram};
 use crate::engine::promql::functions::window::{Window, stats_only};
 use crate::engine::promql::part::{Node, Select};
+use crate::engine::promql::plan::NodeId;
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::{Glance, Point, Source, Value};
 use crate::model::histogram::{Histogram, ResetHint};
 
 impl<S: Source> Run<'_, S> {
-    pub(super) fn newest(&mut self, select: &Select, at: i64, out: &mut Column) {
-        let upto = select.when.time(at, self.period);
-        let lookback = self.plan.settings.lookback_ms;
-        let after = upto.saturating_sub(lookback);
+    pub(super) fn newest(&mut self, id: NodeId, select: &Select, at: i64, out: &mut Column) {
         self.ws.touched += select.series.len();
+        if self.looks_ahead(id, select) {
+            return self.newest_ahead(id, select, at, out);
+        }
+        let upto = select.when.time(at, self.period);
+        let after = upto.saturating_sub(self.plan.settings.lookback_ms);
         for (slot, series) in select.series.iter().enumerate() {
             match self.source.glance(*series, after, upto) {
-                Glance::Nothing => continue,
-                Glance::Number(value) => {
-                    out.put(slot, value);
-                    continue;
-                }
-                Glance::Histogram => {}
+                Glance::Nothing => {}
+                Glance::Number(value) => out.put(slot, value),
+                Glance::Histogram => self.newest_histogram(select, slot, upto, out),
             }
-            let Some(point) = live(self.source.newest(*series, after, upto)) else {
-                continue;
-            };
-            match point.value {
-                Value::Float(v) => out.put(slot, v),
-                Value::Histogram(h) if select.stats => {
-                    let h = self.stats(select, *series, lookback, point.ts, &h);
-                    out.put_histogram(slot, h);
-                }
-                Value::Histogram(h) => out.put_histogram(slot, h),
+        }
+    }
+
+    /// Puts the newest sample of a slot's series, which is a histogram.
+    #[cold]
+    pub(super) fn newest_histogram(
+        &mut self,
+        select: &Select,
+        slot: usize,
+        upto: i64,
+        out: &mut Column,
+    ) {
+        let lookback = self.plan.settings.lookback_ms;
+        let Some(series) = select.series.get(slot) else {
+            return;
+        };
+        let newest = self
+            .source
+            .newest(*series, upto.saturating_sub(lookback), upto);
+        let Some(point) = live(newest) else {
+            return;
+        };
+        match point.value {
+            Value::Float(v) => out.put(slot, v),
+            Value::Histogram(h) if select.stats => {
+                let h = self.stats(select, *series, lookback, point.ts, &h);
+                out.put_histogram(slot, h);
             }
+            Value::Histogram(h) => out.put_histogram(slot, h),
         }
     }
 
