@@ -226,7 +226,7 @@ impl<S: Source> Run<'_, S> {
                 }
                 out.ordered_as(of);
             }
-            What::OverTime(over) => self.over_time(over, at, out)?,
+            What::OverTime(over) => self.over_time(id, over, at, out)?,
             What::AbsentOverTime(input) => {
                 if !self.any_sample(input, at)? {
                     out.put(0, 1.0);

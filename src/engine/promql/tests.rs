@@ -18,6 +18,7 @@ use super::{Dialect, Plan, Query, Workspace, parse};
 use crate::model::labels::{Labels, Matcher};
 
 mod agree;
+mod ahead;
 mod bounds;
 mod core;
 mod filter;

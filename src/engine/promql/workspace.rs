@@ -63,6 +63,56 @@ pub(super) struct Ahead {
     pub values: Vec<f64>,
     /// Whether there are any.
     pub histograms: bool,
+    /// For each step how many samples were looked at.
+    pub touched: Vec<usize>,
+}
+
+impl Ahead {
+    /// Empties it, for these steps.
+    pub fn begin(&mut self, steps: Steps, slots: usize) {
+        (self.steps, self.histograms) = (steps, false);
+        self.kinds.clear();
+        self.kinds.resize(steps.count * slots, Kind::Absent);
+        self.values.resize(steps.count * slots, 0.0);
+        self.touched.clear();
+        self.touched.resize(steps.count, 0);
+    }
+    /// Puts a number into a cell.
+    #[inline(always)]
+    pub fn put(&mut self, cell: usize, value: f64) {
+        if let (Some(k), Some(v)) = (self.kinds.get_mut(cell), self.values.get_mut(cell)) {
+            (*k, *v) = (Kind::Float, value);
+        }
+    }
+    /// Notes that there is a histogram.
+    pub fn put_histogram(&mut self, cell: usize) {
+        if let Some(kind) = self.kinds.get_mut(cell) {
+            *kind = Kind::Histogram;
+            self.histograms = true;
+        }
+    }
+    /// Copies the numbers of a step into a column with as many slots, and says where there are histograms.
+    pub fn copy(&self, place: usize, out: &mut Column) -> Vec<usize> {
+        let slots = out.kinds.len();
+        let row = place * slots..(place + 1) * slots;
+        let (Some(kinds), Some(values)) = (self.kinds.get(row.clone()), self.values.get(row))
+        else {
+            return Vec::new();
+        };
+        out.kinds.copy_from_slice(kinds);
+        out.values.copy_from_slice(values);
+        if !self.histograms {
+            return Vec::new();
+        }
+        let mut missing = Vec::new();
+        for (slot, kind) in out.kinds.iter_mut().enumerate() {
+            if *kind == Kind::Histogram {
+                *kind = Kind::Absent;
+                missing.push(slot);
+            }
+        }
+        missing
+    }
 }
 
 /// The state of one group while an aggregation runs.

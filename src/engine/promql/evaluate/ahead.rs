@@ -1,5 +1,7 @@
-//! Selectors of range queries: the samples of a series are walked through once for many steps, as it is cheaper to stay
-//! with one series than to come back to each of them at every step.
+//! Selectors and windows of range queries: the samples of a series are walked through once for many steps, as it is cheaper
+//! to stay with one series than to come back to each of them at every step.
+//!
+//! Only numbers are read ahead. Where there are histograms, they are read at each step as ever.
 
 #![deny(
     clippy::disallowed_methods,
@@ -8,14 +10,20 @@
     clippy::indexing_slicing
 )]
 
-use crate::engine::promql::column::{Column, Kind};
+use crate::engine::promql::ast::Edges;
+use crate::engine::promql::column::Column;
 use crate::engine::promql::evaluate::Run;
-use crate::engine::promql::part::Select;
+use crate::engine::promql::functions::rate::Memo;
+use crate::engine::promql::functions::window::Window;
+use crate::engine::promql::functions::{Ask, Tools, Yield};
+use crate::engine::promql::part::{Input, OverTime, Select};
 use crate::engine::promql::plan::NodeId;
-use crate::engine::promql::source::{Glance, Source, Steps};
+use crate::engine::promql::resolve::classic::constant;
+use crate::engine::promql::settings::EvalError;
+use crate::engine::promql::source::{Glance, Samples, Source, Steps};
 use crate::engine::promql::workspace::{Ahead, Workspace};
 
-/// Values that are read ahead for one selector: 9 MB.
+/// Values that are read ahead for one part: 9 MB.
 const VALUES_MAX: usize = 1_000_000;
 /// Steps that are read ahead: rows are written for one series after the other, and must stay in the processor's caches.
 const STEPS_MAX: usize = 128;
@@ -33,76 +41,192 @@ impl<S: Source> Run<'_, S> {
             && select.series.len().saturating_mul(STEPS_MIN) <= VALUES_MAX
     }
 
-    /// Fills a column with the newest sample of each series, from what was read ahead.
-    pub(super) fn newest_ahead(&mut self, id: NodeId, select: &Select, at: i64, out: &mut Column) {
-        let (id, slots) = (id as usize, select.series.len());
-        if self.ws.ahead.len() <= id {
-            self.ws.ahead.resize_with(id + 1, Ahead::default);
-        }
-        let known = self.ws.ahead.get(id).and_then(|a| a.steps.place(at));
-        let place = known.unwrap_or_else(|| {
-            self.read_ahead(id, select, at);
-            0
-        });
-        let Some(ahead) = self.ws.ahead.get(id) else {
-            return;
-        };
-        let row = place * slots..(place + 1) * slots;
-        if let (Some(kinds), Some(values)) = (ahead.kinds.get(row.clone()), ahead.values.get(row)) {
-            out.kinds.copy_from_slice(kinds);
-            out.values.copy_from_slice(values);
-        }
-        if ahead.histograms {
-            let upto = select.when.time(at, self.period);
-            for slot in 0..slots {
-                if out.kinds.get(slot) == Some(&Kind::Histogram) {
-                    self.newest_histogram(select, slot, upto, out);
-                }
+    /// The selector and the range of a function whose windows are read ahead.
+    #[inline(always)]
+    pub(super) fn windows_ahead<'o>(
+        &self,
+        id: NodeId,
+        over: &'o OverTime,
+    ) -> Option<(&'o Select, i64)> {
+        match &over.input {
+            Input::Series {
+                select,
+                range,
+                edges: Edges::Plain,
+            } if self.looks_ahead(id, select)
+                && !select.stats
+                && over.args.iter().all(|a| constant(a).is_some()) =>
+            {
+                Some((select, *range))
             }
+            Input::Series { .. } | Input::Steps(_) => None,
         }
     }
 
-    /// Reads ahead from a step on.
-    fn read_ahead(&mut self, id: usize, select: &Select, at: i64) {
-        let slots = select.series.len();
+    /// Fills a column with the newest sample of each series.
+    pub(super) fn newest_ahead(&mut self, id: NodeId, select: &Select, at: i64, out: &mut Column) {
+        let place = self.place_ahead(id, at).unwrap_or_else(|| {
+            self.read_ahead(id, select, at);
+            0
+        });
+        let upto = select.when.time(at, self.period);
+        let ahead = self.ws.ahead.get(id as usize);
+        for slot in ahead.map_or_else(Vec::new, |a| a.copy(place, out)) {
+            self.newest_histogram(select, slot, upto, out);
+        }
+    }
+
+    /// Applies a function to the window of each series.
+    #[inline(always)]
+    pub(super) fn each_window_ahead(
+        &mut self,
+        id: NodeId,
+        (over, select, range): (&OverTime, &Select, i64),
+        at: i64,
+        out: &mut Column,
+        function: impl Fn(&Ask<'_>, Window<'_>, &mut Tools<'_>) -> Result<Yield, EvalError>,
+    ) -> Result<(), EvalError> {
+        let place = match self.place_ahead(id, at) {
+            Some(place) => place,
+            None => {
+                self.read_windows_ahead(id, (over, select, range), at, &function)?;
+                0
+            }
+        };
+        let Some(ahead) = self.ws.ahead.get(id as usize) else {
+            return Ok(());
+        };
+        let mixed = ahead.copy(place, out);
+        self.ws.touched += ahead.touched.get(place).copied().unwrap_or(0);
+        for slot in mixed {
+            self.windows_of(over, slot..slot + 1, at, out, &function)?;
+        }
+        Ok(())
+    }
+
+    /// Where a step is among those that have been read ahead for a part.
+    fn place_ahead(&mut self, id: NodeId, at: i64) -> Option<usize> {
+        let id = id as usize;
+        if self.ws.ahead.len() <= id {
+            self.ws.ahead.resize_with(id + 1, Ahead::default);
+        }
+        self.ws.ahead.get(id)?.steps.place(at)
+    }
+
+    /// The steps that are read ahead, from one on.
+    fn steps_ahead(&self, at: i64, slots: usize) -> Steps {
         let left = self.period.end.saturating_sub(at).checked_div(self.step);
         let left = left.and_then(|n| usize::try_from(n).ok()).unwrap_or(0) + 1;
-        let steps = Steps {
+        let room = (VALUES_MAX / slots.max(1)).clamp(1, STEPS_MAX);
+        Steps {
             first: at,
             step: self.step,
-            count: left.min(VALUES_MAX / slots.max(1)).clamp(1, STEPS_MAX),
-        };
+            count: left.min(room),
+        }
+    }
+
+    fn read_ahead(&mut self, id: NodeId, select: &Select, at: i64) {
+        let slots = select.series.len();
+        let steps = self.steps_ahead(at, slots);
         let lookback = self.plan.settings.lookback_ms;
-        let Workspace { ahead, scratch, .. } = &mut *self.ws;
-        let Some(ahead) = ahead.get_mut(id) else {
-            return;
-        };
-        (ahead.steps, ahead.histograms) = (steps, false);
-        ahead.kinds.clear();
-        ahead.kinds.resize(steps.count * slots, Kind::Absent);
-        ahead.values.resize(steps.count * slots, 0.0);
         let looked = Steps {
             first: select.when.time(at, self.period),
             ..steps
         };
+        let Workspace { ahead, scratch, .. } = &mut *self.ws;
+        let Some(ahead) = ahead.get_mut(id as usize) else {
+            return;
+        };
+        ahead.begin(steps, slots);
         for (slot, series) in select.series.iter().enumerate() {
+            let take = |place: usize, glance| match glance {
+                Glance::Nothing => {}
+                Glance::Number(value) => ahead.put(place * slots + slot, value),
+                Glance::Histogram => ahead.put_histogram(place * slots + slot),
+            };
             self.source
-                .glances(*series, looked, lookback, scratch, |place, glance| {
-                    let cell = place * slots + slot;
-                    let (Some(kind), Some(value)) =
-                        (ahead.kinds.get_mut(cell), ahead.values.get_mut(cell))
-                    else {
-                        return;
-                    };
-                    match glance {
-                        Glance::Nothing => {}
-                        Glance::Number(v) => (*kind, *value) = (Kind::Float, v),
-                        Glance::Histogram => {
-                            *kind = Kind::Histogram;
-                            ahead.histograms = true;
-                        }
-                    }
-                });
+                .glances(*series, looked, lookback, scratch, take);
         }
+    }
+
+    #[inline(always)]
+    fn read_windows_ahead(
+        &mut self,
+        id: NodeId,
+        (over, select, range): (&OverTime, &Select, i64),
+        at: i64,
+        function: impl Fn(&Ask<'_>, Window<'_>, &mut Tools<'_>) -> Result<Yield, EvalError>,
+    ) -> Result<(), EvalError> {
+        let slots = select.series.len();
+        let steps = self.steps_ahead(at, slots);
+        let mut ask = self.ask(over, at);
+        let begin = ask.start;
+        let ends = Steps {
+            first: ask.end,
+            ..steps
+        };
+        let (source, settings) = (self.source, &self.plan.settings);
+        let Workspace {
+            ahead,
+            scratch,
+            notes,
+            floats,
+            ..
+        } = &mut *self.ws;
+        let Some(ahead) = ahead.get_mut(id as usize) else {
+            return Ok(());
+        };
+        ahead.begin(steps, slots);
+        let mut tools = Tools {
+            notes,
+            floats,
+            memo: Memo::default(),
+        };
+        // Of one step the windows of all series are often extrapolated alike.
+        let mut memos = vec![Memo::default(); steps.count];
+        for ((slot, series), of) in select.series.iter().enumerate().zip(over.of.iter()) {
+            settings.go_on()?;
+            let samples = source.samples(*series, begin, ends.last(), scratch);
+            let Samples::Floats { times, values } = samples else {
+                (0..steps.count).for_each(|place| ahead.put_histogram(place * slots + slot));
+                continue;
+            };
+            (ask.labels, ask.last_drop) = (&of.labels, source.last_drop(*series));
+            let (mut from, mut to) = (0, 0);
+            let places = steps.times().zip(ends.times()).zip(&mut memos).enumerate();
+            for (place, ((at, upto), memo)) in places {
+                let after = upto.saturating_sub(range);
+                while times.get(to).is_some_and(|t| *t <= upto) {
+                    to += 1;
+                }
+                while from < to && times.get(from).is_some_and(|t| *t <= after) {
+                    from += 1;
+                }
+                let (Some(times @ [_, ..]), Some(values)) =
+                    (times.get(from..to), values.get(from..to))
+                else {
+                    continue;
+                };
+                if let Some(touched) = ahead.touched.get_mut(place) {
+                    *touched += times.len();
+                    if *touched > settings.limits.samples {
+                        return Err(EvalError::samples());
+                    }
+                }
+                (ask.at, ask.start, ask.end, tools.memo) = (at, after, upto, *memo);
+                let window = Window {
+                    times,
+                    values,
+                    ..Window::default()
+                };
+                match function(&ask, window, &mut tools)? {
+                    Yield::Nothing => {}
+                    Yield::Float(value) => ahead.put(place * slots + slot, value),
+                    Yield::Histogram(_) => ahead.put_histogram(place * slots + slot),
+                }
+                *memo = tools.memo;
+            }
+        }
+        Ok(())
     }
 }

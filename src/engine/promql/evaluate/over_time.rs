@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::engine::promql::annotate::Notes;
@@ -17,6 +18,7 @@ use crate::engine::promql::functions::rate::{Growth, Kept};
 use crate::engine::promql::functions::window::{Split, Window};
 use crate::engine::promql::functions::{Ask, RangeFn, Tools, Yield, apply, over_time, rate};
 use crate::engine::promql::part::{Doubts, Input, OverTime};
+use crate::engine::promql::plan::NodeId;
 use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::{Samples, Scratch, Source, Value, is_stale};
 use crate::engine::promql::workspace::Workspace;
@@ -59,18 +61,19 @@ impl<S: Source> Run<'_, S> {
 
     pub(super) fn over_time(
         &mut self,
+        id: NodeId,
         over: &OverTime,
         at: i64,
         out: &mut Column,
     ) -> Result<(), EvalError> {
         // The functions of most rules have loops of their own.
         match over.function {
-            RangeFn::Rate => self.each_growth(over, at, out, true)?,
-            RangeFn::Increase => self.each_growth(over, at, out, false)?,
-            RangeFn::Avg => self.each_window(over, at, out, |ask, window, tools| {
+            RangeFn::Rate => self.each_growth(id, over, at, out, true)?,
+            RangeFn::Increase => self.each_growth(id, over, at, out, false)?,
+            RangeFn::Avg => self.each_window(id, over, at, out, |ask, window, tools| {
                 Ok(over_time::avg(ask, window, tools.notes))
             })?,
-            _ => self.each_window(over, at, out, apply)?,
+            _ => self.each_window(id, over, at, out, apply)?,
         }
         if let Some(doubts) = &over.doubts {
             self.doubt(over, doubts, out);
@@ -82,7 +85,24 @@ impl<S: Source> Run<'_, S> {
     #[inline(always)]
     fn each_window(
         &mut self,
+        id: NodeId,
         over: &OverTime,
+        at: i64,
+        out: &mut Column,
+        function: impl Fn(&Ask<'_>, Window<'_>, &mut Tools<'_>) -> Result<Yield, EvalError>,
+    ) -> Result<(), EvalError> {
+        if let Some((select, range)) = self.windows_ahead(id, over) {
+            return self.each_window_ahead(id, (over, select, range), at, out, function);
+        }
+        self.windows_of(over, 0..over.of.len(), at, out, function)
+    }
+
+    /// Applies a function to the windows of some slots.
+    #[inline(always)]
+    pub(super) fn windows_of(
+        &mut self,
+        over: &OverTime,
+        slots: Range<usize>,
         at: i64,
         out: &mut Column,
         function: impl Fn(&Ask<'_>, Window<'_>, &mut Tools<'_>) -> Result<Yield, EvalError>,
@@ -111,7 +131,8 @@ impl<S: Source> Run<'_, S> {
         };
         match &over.input {
             Input::Series { select, .. } => {
-                for ((slot, series), of) in select.series.iter().enumerate().zip(over.of.iter()) {
+                let all = select.series.iter().enumerate().zip(over.of.iter());
+                for ((slot, series), of) in all.take(slots.end).skip(slots.start) {
                     let room = (&mut *scratch, &mut *spare, &mut *split);
                     let window = read(source, *series, &bounds, room, &mut ask);
                     if window.is_empty() {
@@ -144,6 +165,7 @@ impl<S: Source> Run<'_, S> {
     /// evaluation to the next, what was found in them is kept, and then no sample is looked at.
     fn each_growth(
         &mut self,
+        id: NodeId,
         over: &OverTime,
         at: i64,
         out: &mut Column,
@@ -152,7 +174,7 @@ impl<S: Source> Run<'_, S> {
         let source = self.source;
         let kept = over.kept.filter(|place| *place < self.ws.growths.len());
         let (Input::Series { select, .. }, Some(place)) = (&over.input, kept) else {
-            return self.each_window(over, at, out, |ask, window, tools| {
+            return self.each_window(id, over, at, out, |ask, window, tools| {
                 Ok(rate::extrapolated(ask, window, true, per_second, tools))
             });
         };
@@ -226,7 +248,7 @@ impl<S: Source> Run<'_, S> {
 
     /// What a function is asked at a time; whose samples they are is not said yet.
     #[inline(always)]
-    fn ask(&self, over: &OverTime, at: i64) -> Ask<'static> {
+    pub(super) fn ask(&self, over: &OverTime, at: i64) -> Ask<'static> {
         let mut args = [0.0; 2];
         for (value, scalar) in args.iter_mut().zip(&over.args) {
             *value = self.scalar(scalar, at);

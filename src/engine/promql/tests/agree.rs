@@ -157,7 +157,7 @@ fn vector() -> impl Strategy<Value = String> {
 }
 
 /// Elements by label set, to the last bit but for NaNs.
-fn elements(answer: &Answer, at: i64) -> Vec<(String, u64)> {
+pub(super) fn elements(answer: &Answer, at: i64) -> Vec<(String, u64)> {
     let bits = |v: &Value| match v {
         Value::Float(v) if v.is_nan() => 1,
         Value::Float(v) => v.to_bits(),

@@ -1,5 +1,12 @@
 //! What a filter says of a rule is what its plan says.
 
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
