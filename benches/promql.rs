@@ -1,5 +1,6 @@
 //! What a rule costs per tick: the newest sample against a threshold, a mean over 12 samples, and a quantile of a rate
-//! over 10 instances with 12 buckets of 20 samples each. Also: what it costs to resolve a rule.
+//! over 10 instances with 12 buckets of 20 samples each, looked at whole, and as the engine does after one new sample in each.
+//! Also: what it costs to resolve a rule.
 //!
 //! `cargo bench --bench promql`
 
@@ -11,12 +12,17 @@ use std::time::Instant;
 use ops::engine::promql::settings::Settings;
 use ops::engine::promql::source::{Glance, Point, Samples, Scratch, Source, Value};
 use ops::engine::promql::{Dialect, Plan, Workspace, parse};
-use ops::model::labels::{Labels, MatchOp, Matcher};
+use ops::engine::series::SeriesSet;
+use ops::model::labels::{Labels, MatchOp, Matcher, SeriesKey};
+use ops::model::time::{Duration, Timestamp};
 use table::{Row, Table, figure};
 
 mod table;
 
 const STEP: i64 = 15_000;
+const BOUNDS: [&str; 12] = [
+    "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf",
+];
 
 /// Windows as the engine has them: times and values of each series in two arrays.
 #[derive(Default)]
@@ -168,6 +174,80 @@ fn report(
     });
 }
 
+/// The series of a quantile rule: labels, and by how much each grows.
+fn buckets(rule: u32) -> impl Iterator<Item = (Labels, u32)> {
+    (0..10).flat_map(move |instance| {
+        (1..).zip(BOUNDS).map(move |(n, le)| {
+            let labels = Labels::new()
+                .with("__name__", &format!("h{rule}_bucket"))
+                .with("instance", &format!("api-{instance}:9100"))
+                .with("le", le);
+            (labels, n * (instance + 3))
+        })
+    })
+}
+
+fn quantile(rule: u32) -> String {
+    format!("histogram_quantile(0.95, sum by (le) (rate(h{rule}_bucket[5m]))) > 0.003")
+}
+
+/// Quantile rules over the engine's own series, which get a sample each before every evaluation.
+fn with_new_samples(table: &mut Table, rules: u32) {
+    let what = "histogram_quantile(…rate…), a new sample in each window";
+    if table.word.as_ref().is_some_and(|w| !what.contains(w)) {
+        return;
+    }
+    let mut set = SeriesSet::default();
+    let mut grows = Vec::new();
+    for (labels, by) in (0..rules).flat_map(buckets) {
+        let metric = labels.get("__name__").to_owned();
+        let (number, _) = set.number(&SeriesKey::new(&metric, &labels.with("__name__", "")));
+        set.need(number, Duration::from_mins(5));
+        grows.push((number, by));
+    }
+    let file = |set: &mut SeriesSet, step: i64| {
+        let at = Timestamp::from_ms(step * STEP);
+        for (number, by) in &grows {
+            set.file_one(*number, at, at, f64::from(*by) * (step + 1_000) as f64);
+        }
+    };
+    (0..24).for_each(|step| file(&mut set, step));
+    let settings = Settings::default();
+    let plan = |rule: u32| {
+        let expr = parse(&quantile(rule), Dialect::PLAIN).expect("an expression");
+        Plan::new(Arc::new(expr), &set, &settings).expect("a plan")
+    };
+    let mut plans: Vec<Plan> = (0..rules).map(plan).collect();
+    let mut ws = Workspace::default();
+    // Now and then windows are looked at: no evaluation stands for all.
+    let (rounds, mut seconds) = (table.size(32, 9), 0.0);
+    for round in 0..=rounds {
+        let step = 24 + round as i64;
+        file(&mut set, step);
+        let started = Instant::now();
+        for plan in &mut plans {
+            plan.evaluate(step * STEP + 1_000, &set, &mut ws)
+                .expect("a value");
+            plan.each(&ws, |_, value| {
+                black_box(value);
+            });
+        }
+        // The first one finds all windows new.
+        if round > 0 {
+            seconds += started.elapsed().as_secs_f64();
+        }
+    }
+    let ns = seconds * 1e9 / f64::from(rules) / rounds as f64;
+    println!("{what:<44} {rules:>7} rules {ns:>8.0} ns a rule");
+    table.row(Row {
+        case: format!("{what}, {} rules: one", figure(f64::from(rules))),
+        unit: "ns",
+        ours: vec![ns],
+        most: Some(3_200.0),
+        ..Row::default()
+    });
+}
+
 fn main() {
     let mut table = Table::open("promql", &[]);
     let metric = |name: String| {
@@ -207,32 +287,17 @@ fn main() {
             at,
         );
     }
-    let bounds = [
-        "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf",
-    ];
     for drops in [false, true] {
         for count in [2, 20, 1_000] {
             let mut histograms = Windows {
                 drops,
                 ..Windows::default()
             };
-            for i in 0..count {
-                for instance in 0..10 {
-                    for (n, le) in (1..).zip(bounds) {
-                        let labels = Labels::new()
-                            .with("__name__", &format!("h{i}_bucket"))
-                            .with("instance", &format!("api-{instance}:9100"))
-                            .with("le", le);
-                        let values = (0..21).map(|t| f64::from((t + 1_000) * n * (instance + 3)));
-                        histograms.add(labels, values.collect());
-                    }
-                }
+            for (labels, by) in (0..count).flat_map(buckets) {
+                let values = (0..21).map(|t| f64::from((t + 1_000) * by));
+                histograms.add(labels, values.collect());
             }
-            let quantile: Vec<String> = (0..count)
-                .map(|i| {
-                    format!("histogram_quantile(0.95, sum by (le) (rate(h{i}_bucket[5m]))) > 0.003")
-                })
-                .collect();
+            let quantile: Vec<String> = (0..count).map(quantile).collect();
             // The engine knows drops; the goal is for that.
             let (what, most) = if drops {
                 ("histogram_quantile(…rate…), drops known", Some(3_200.0))
@@ -241,6 +306,9 @@ fn main() {
             };
             report(&mut table, what, most, &quantile, &histograms, at);
         }
+    }
+    for rules in [2, 20, 1_000, 10_000] {
+        with_new_samples(&mut table, rules);
     }
     table.write();
 }

@@ -23,7 +23,7 @@ use crate::engine::limits::{
     CHUNK_SAMPLES, LATE_MAX, PLAIN_SAMPLES_MAX, SERIES_SAMPLES_MAX, UNSETTLED,
 };
 use crate::engine::policy::Aggregate;
-use crate::engine::promql::source::is_stale;
+use crate::engine::promql::source::{Head, is_stale};
 use crate::engine::series::chunk::Chunk;
 use crate::engine::series::fold::Fold;
 use crate::engine::series::history::{History, Round};
@@ -118,6 +118,20 @@ impl Series {
     pub fn last(&self) -> Option<(Timestamp, f64)> {
         let t = self.times.get(self.start()..)?.last()?;
         Some((Timestamp::from_ms(*t), *self.values.last()?))
+    }
+    /// What is known of it without a look at its samples.
+    fn head(&self, changes: u32) -> Head {
+        let last = self.last().map(|(ts, value)| (ts.ms(), value));
+        let (ms, value) = match self.native {
+            Some(_) => (i64::MAX, f64::NAN),
+            None => last.unwrap_or((i64::MIN, f64::NAN)),
+        };
+        Head {
+            ms,
+            value,
+            last_drop: self.drop_ms,
+            changes,
+        }
     }
     fn start(&self) -> usize {
         self.start as usize
@@ -478,45 +492,13 @@ fn quantile(mut values: Vec<f64>, q: f64) -> Option<f64> {
     Some(a * (1.0 - part) + b * part)
 }
 
-/// The newest sample of a series of numbers.
-#[derive(Clone, Copy, Debug)]
-struct Newest {
-    /// Milliseconds since the epoch; [`Newest::ELSEWHERE`].
-    ms: i64,
-    value: f64,
-}
-
-impl Newest {
-    /// There is no sample.
-    const NONE: Self = Self {
-        ms: i64::MIN,
-        value: f64::NAN,
-    };
-    /// The series has to be asked, as there are histograms.
-    const ELSEWHERE: Self = Self {
-        ms: i64::MAX,
-        value: f64::NAN,
-    };
-
-    fn of(series: &Series) -> Self {
-        if series.native.is_some() {
-            return Self::ELSEWHERE;
-        }
-        series
-            .last()
-            .map_or(Self::NONE, |(ts, value)| Self { ms: ts.ms(), value })
-    }
-}
-
 /// All series, by number.
 #[derive(Debug, Default)]
 pub struct SeriesSet {
     all: Vec<Series>,
-    /// For each series how often its samples have changed. Apart from the series, so that the numbers of the many series of
-    /// one rule lie side by side.
-    changes: Vec<u32>,
-    /// The newest sample of each series, apart from the series as well: all that most rules look at.
-    newest: Vec<Newest>,
+    /// The newest sample of each series, and how often it has changed: all that most rules look at. Apart from the series, so
+    /// that those of the many series of one rule lie side by side.
+    heads: Vec<Head>,
     names: Names,
     /// No sample at or before this time comes any more, ms since the epoch.
     settled_ms: i64,
@@ -550,8 +532,7 @@ impl SeriesSet {
     fn add(&mut self, series: Series) -> u32 {
         let number = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
         self.names.add(series.key(), number, &self.all);
-        self.changes.push(0);
-        self.newest.push(Newest::of(&series));
+        self.heads.push(series.head(0));
         self.all.push(series);
         number
     }
@@ -610,19 +591,13 @@ impl SeriesSet {
         self.get(number)
             .is_some_and(|s| s.newest_point(before.ms(), ts.ms()).is_some())
     }
-    /// Notes that samples of a series came, went or changed.
+    /// Notes that something happened to the samples of a series.
     fn changed(&mut self, number: u32) {
-        self.count_change(number);
-        if let (Some(newest), Some(series)) = (
-            self.newest.get_mut(number as usize),
+        if let (Some(head), Some(series)) = (
+            self.heads.get_mut(number as usize),
             self.all.get(number as usize),
         ) {
-            *newest = Newest::of(series);
-        }
-    }
-    fn count_change(&mut self, number: u32) {
-        if let Some(changes) = self.changes.get_mut(number as usize) {
-            *changes = changes.wrapping_add(1);
+            *head = series.head(head.changes.wrapping_add(Head::OTHER));
         }
     }
     /// Notes that a sample of that time came at `at`.
@@ -635,18 +610,19 @@ impl SeriesSet {
     /// Files a number that came at `at`.
     pub fn file_one(&mut self, number: u32, at: Timestamp, ts: Timestamp, value: f64) {
         self.look_for_late(at, ts);
-        self.count_change(number);
-        if let Some(newest) = self.newest.get_mut(number as usize)
-            && newest.ms <= ts.ms()
-        {
-            *newest = Newest { ms: ts.ms(), value };
-        }
         if let Some(series) = self.all.get_mut(number as usize) {
             // What a sender's fast clock says is no reason to drop what the present is judged by.
             if !self.keep_all {
                 series.expire(ts.min(at).ms(), &mut self.history);
             }
             self.shed_total += series.push(ts, value, &mut self.history) as u64;
+            if let Some(head) = self.heads.get_mut(number as usize) {
+                if head.ms <= ts.ms() {
+                    (head.ms, head.value) = (ts.ms(), value);
+                }
+                head.last_drop = series.drop_ms;
+                head.changes = head.changes.wrapping_add(1);
+            }
         }
     }
 }

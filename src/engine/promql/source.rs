@@ -56,6 +56,25 @@ impl Point {
     }
 }
 
+/// The newest number of a series, and how often the series has changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    /// Milliseconds since the epoch; `i64::MIN`: there is no sample; `i64::MAX`: the series has to be asked, as there are
+    /// histograms.
+    pub ms: i64,
+    /// The value; also a staleness marker.
+    pub value: f64,
+    /// As [`Source::last_drop`]; also a NaN and what came late are drops.
+    pub last_drop: i64,
+    /// Numbers that came, and [`Head::OTHER`] for everything else that happened to the samples; modulo 2^32.
+    pub changes: u32,
+}
+
+impl Head {
+    /// What a change counts that is not a number that came.
+    pub const OTHER: u32 = 1 << 16;
+}
+
 /// Times at equal distances.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Steps {
@@ -174,9 +193,9 @@ pub trait Source {
     fn last_drop(&self, _series: u32) -> i64 {
         i64::MAX
     }
-    /// How often the samples of a series have changed, modulo 2^32; `None`: nobody counts. What was found in a window is
-    /// kept for as long as this stays the same and no sample leaves or enters the window.
-    fn changes(&self, _series: u32) -> Option<u32> {
+    /// What is known of a series without a look at its samples; `None`: nobody takes it down. What was found in a window is
+    /// kept for as long as this shows that nothing else happened in the window than that samples were added at its end.
+    fn head(&self, _series: u32) -> Option<&Head> {
         None
     }
     /// No sample at or before this time will come, change or go any more. What a subquery has computed up to here is

@@ -7,7 +7,7 @@
     clippy::indexing_slicing
 )]
 
-use crate::engine::promql::source::{Glance, Point, Samples, Scratch, Source, Steps};
+use crate::engine::promql::source::{Glance, Head, Point, Samples, Scratch, Source, Steps};
 use crate::engine::series::{Series, SeriesSet};
 use crate::model::labels::{Labels, MatchOp, Matcher};
 use crate::model::time::Timestamp;
@@ -72,9 +72,9 @@ impl Source for SeriesSet {
     }
 
     fn glance(&self, series: u32, after: i64, upto: i64) -> Glance {
-        match self.newest.get(series as usize) {
-            Some(newest) if newest.ms <= after => Glance::Nothing,
-            Some(newest) if newest.ms <= upto => Glance::of_number(newest.value),
+        match self.heads.get(series as usize) {
+            Some(head) if head.ms <= after => Glance::Nothing,
+            Some(head) if head.ms <= upto => Glance::of_number(head.value),
             Some(_) => self.look(series, after, upto),
             None => Glance::Nothing,
         }
@@ -119,8 +119,8 @@ impl Source for SeriesSet {
         self.get(series).map_or(i64::MAX, |s| s.drop_ms)
     }
 
-    fn changes(&self, series: u32) -> Option<u32> {
-        self.changes.get(series as usize).copied()
+    fn head(&self, series: u32) -> Option<&Head> {
+        self.heads.get(series as usize)
     }
 
     fn settled(&self) -> i64 {

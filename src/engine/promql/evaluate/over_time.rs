@@ -203,8 +203,8 @@ impl<S: Source> Run<'_, S> {
         kept.resize(select.series.len(), Kept::default());
         let slots = select.series.iter().zip(over.of.iter()).zip(kept);
         for (slot, ((series, of), kept)) in slots.enumerate() {
-            let changes = source.changes(*series);
-            if let Some(growth) = changes.and_then(|c| kept.still(c, after, upto)) {
+            let head = source.head(*series);
+            if let Some(growth) = head.and_then(|head| kept.follow(head, after, upto)) {
                 *touched += growth.samples();
                 if *touched > limit {
                     return Err(EvalError::samples());
@@ -221,26 +221,23 @@ impl<S: Source> Run<'_, S> {
                 return Err(EvalError::samples());
             }
             ask.labels = &of.labels;
-            let growth = if window.is_of_numbers() {
-                Growth::of(&ask, window, true)
-            } else {
-                put(
-                    out,
-                    slot,
-                    rate::extrapolated(&ask, window, true, per_second, &mut tools),
-                );
-                None
-            };
             *kept = Kept::default();
-            let Some(growth) = growth else { continue };
+            if !window.is_of_numbers() {
+                let growth = rate::extrapolated(&ask, window, true, per_second, &mut tools);
+                put(out, slot, growth);
+                continue;
+            }
+            let Some(growth) = Growth::of(&ask, window, true) else {
+                continue;
+            };
             if let Some(v) = growth.extrapolated(&ask, true, per_second, &mut tools.memo) {
                 out.put(slot, v);
             }
             // What lies ahead of the window would enter it without a change.
-            if let Some(changes) = changes
-                && source.newest(*series, upto, i64::MAX).is_none()
+            if let Some(head) = head
+                && head.ms <= upto
             {
-                *kept = Kept::new(growth, after, changes);
+                *kept = Kept::new(growth, window, after, head);
             }
         }
         Ok(())

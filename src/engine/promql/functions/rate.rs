@@ -13,6 +13,7 @@ use crate::engine::promql::annotate::Notes;
 use crate::engine::promql::ast::Edges;
 use crate::engine::promql::functions::window::{Piece, Window};
 use crate::engine::promql::functions::{Ask, Tools, Yield, extended, native};
+use crate::engine::promql::source::Head;
 use crate::model::histogram::Histogram;
 
 /// How the last window was extrapolated. The series of one scrape have their samples at the same times, and then it is
@@ -92,6 +93,7 @@ pub(in crate::engine::promql) struct Growth {
     /// Time of the last.
     pub last_ms: i64,
     first: f64,
+    last: f64,
     /// The last less the first, and of a counter what it had before its drops.
     difference: f64,
     /// Samples less one.
@@ -112,12 +114,13 @@ impl Growth {
 
     #[inline(always)]
     fn between(window: Window<'_>) -> Option<Self> {
-        let first = *window.values.first()?;
+        let (first, last) = (*window.values.first()?, *window.values.last()?);
         Some(Self {
             first_ms: *window.times.first()?,
             last_ms: *window.times.last()?,
             first,
-            difference: *window.values.last()? - first,
+            last,
+            difference: last - first,
             gaps: u32::try_from(window.values.len() - 1).unwrap_or(u32::MAX),
         })
     }
@@ -161,13 +164,72 @@ impl Growth {
     }
 }
 
-/// The growth of one series in the window of the last evaluation, for as long as the window holds the same samples.
+/// The growth of one series in the window of the last evaluation. It follows the window for as long as samples only come
+/// at its end and leave at its begin, and no sample is looked at.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine::promql) struct Kept {
     growth: Growth,
     /// The begin of the window in which it was found.
     after: i64,
     changes: u32,
+    /// Whether the window has no drop: then a difference is that of its ends.
+    rises: bool,
+    next: Next,
+}
+
+/// The samples after the first one, as far as there is room for them: who is first when that one leaves. A ring.
+#[derive(Clone, Copy, Debug, Default)]
+struct Next {
+    /// That many have come, and left.
+    came: u32,
+    left: u32,
+    /// Milliseconds since `base`.
+    times: [u32; NEXT_MAX],
+    base: i64,
+    values: [f64; NEXT_MAX],
+}
+
+/// How many samples may leave before the window must be looked at again.
+const NEXT_MAX: usize = 8;
+
+impl Next {
+    /// Those of a window.
+    fn of(window: Window<'_>) -> Self {
+        let mut next = Self {
+            base: window.times.first().copied().unwrap_or(0),
+            ..Self::default()
+        };
+        let samples = window.times.iter().zip(window.values);
+        for (ts, value) in samples.skip(1).take(NEXT_MAX) {
+            next.push(*ts, *value);
+        }
+        next
+    }
+
+    /// Adds the sample after the last one, if there is room.
+    fn push(&mut self, ts: i64, value: f64) {
+        let place = self.came as usize % NEXT_MAX;
+        if self.len() < NEXT_MAX
+            && let Ok(past) = u32::try_from(ts.saturating_sub(self.base))
+            && let (Some(time), Some(room)) =
+                (self.times.get_mut(place), self.values.get_mut(place))
+        {
+            (*time, *room) = (past, value);
+            self.came = self.came.wrapping_add(1);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.came.wrapping_sub(self.left) as usize
+    }
+
+    /// Takes out the first of them.
+    fn pop(&mut self) -> Option<(i64, f64)> {
+        let place = (self.len() > 0).then_some(self.left as usize % NEXT_MAX)?;
+        self.left = self.left.wrapping_add(1);
+        let past = i64::from(*self.times.get(place)?);
+        Some((self.base + past, *self.values.get(place)?))
+    }
 }
 
 impl Default for Kept {
@@ -177,26 +239,73 @@ impl Default for Kept {
             growth: Growth::default(),
             after: i64::MAX,
             changes: 0,
+            rises: false,
+            next: Next::default(),
         }
     }
 }
 
 impl Kept {
     /// Found in a window that begins after a time; no sample of the series is later than its last.
-    pub fn new(growth: Growth, after: i64, changes: u32) -> Self {
+    pub fn new(growth: Growth, window: Window<'_>, after: i64, head: &Head) -> Self {
         Self {
             growth,
             after,
-            changes,
+            changes: head.changes,
+            rises: head.last_drop <= growth.first_ms,
+            next: Next::of(window),
         }
     }
 
-    /// The growth in (after, upto], if no sample has come, gone, or left the window at its begin.
+    /// The growth in (after, upto], if that can be told.
     #[inline(always)]
-    pub fn still(&self, changes: u32, after: i64, upto: i64) -> Option<&Growth> {
-        let growth = &self.growth;
-        let same = self.changes == changes && self.after <= after;
-        (same && after < growth.first_ms && growth.last_ms <= upto).then_some(growth)
+    pub fn follow(&mut self, head: &Head, after: i64, upto: i64) -> Option<&Growth> {
+        if self.after > after {
+            return None;
+        }
+        if self.changes != head.changes {
+            self.extend(head, upto)?;
+        }
+        if after >= self.growth.first_ms {
+            self.shorten(after)?;
+        }
+        (self.growth.last_ms <= upto).then_some(&self.growth)
+    }
+
+    /// Takes in what came at the end, of which the last is known and of those before it that none is smaller than the one
+    /// before.
+    fn extend(&mut self, head: &Head, upto: i64) -> Option<()> {
+        let Growth {
+            first_ms, last_ms, ..
+        } = self.growth;
+        let came = head.changes.wrapping_sub(self.changes);
+        let rises = self.rises && head.last_drop <= first_ms;
+        if !rises || came >= Head::OTHER || head.ms <= last_ms || head.ms > upto {
+            return None;
+        }
+        if came == 1 && self.next.len() == self.growth.gaps as usize {
+            self.next.push(head.ms, head.value);
+        }
+        self.changes = head.changes;
+        self.growth.last_ms = head.ms;
+        self.growth.last = head.value;
+        self.growth.gaps = self.growth.gaps.checked_add(came)?;
+        self.growth.difference = head.value - self.growth.first;
+        Some(())
+    }
+
+    /// Lets go what is no longer in the window at its begin.
+    fn shorten(&mut self, after: i64) -> Option<()> {
+        if !self.rises {
+            return None;
+        }
+        while self.growth.first_ms <= after {
+            (self.growth.first_ms, self.growth.first) = self.next.pop()?;
+            self.growth.gaps = self.growth.gaps.checked_sub(1)?;
+        }
+        self.growth.difference = self.growth.last - self.growth.first;
+        self.after = after;
+        Some(())
     }
 }
 

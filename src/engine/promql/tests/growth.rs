@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 use crate::engine::promql::evaluate::ValueRef;
 use crate::engine::promql::settings::Settings;
-use crate::engine::promql::source::{Point, STALE_BITS, Samples, Scratch, Source};
+use crate::engine::promql::source::{Head, Point, STALE_BITS, Samples, Scratch, Source};
 use crate::engine::promql::{Dialect, Plan, Workspace, parse};
 use crate::engine::series::SeriesSet;
 use crate::model::histogram::Histogram;
@@ -94,31 +94,42 @@ proptest! {
     }
 }
 
-#[test]
-fn windows_with_the_same_samples_are_not_looked_at_again() {
+/// How often samples are looked at when an expression is evaluated once a second, and once more without a new sample, each
+/// time after a sample; `value` gives those of each second.
+fn looks(text: &str, seconds: std::ops::Range<i64>, value: impl Fn(i64) -> f64) -> Vec<usize> {
     let mut set = SeriesSet::default();
     let (number, _) = set.number(&SeriesKey::new("m", &Labels::new()));
     set.need(number, Duration::from_secs(60));
-    for second in 0..20_i64 {
+    let push = |set: &mut SeriesSet, second: i64| {
         let at = Timestamp::from_ms(second * 1_000);
-        set.file_one(number, at, at, second as f64);
-    }
-    let expr = Arc::new(parse("rate(m[10s])", Dialect::ALL).unwrap());
+        set.file_one(number, at, at, value(second));
+    };
+    (0..seconds.start).for_each(|second| push(&mut set, second));
+    let expr = Arc::new(parse(text, Dialect::ALL).unwrap());
     let mut plan = Plan::new(expr, &set, &Settings::default()).unwrap();
     let mut ws = Workspace::default();
-    let mut looks = |at: i64, set: &SeriesSet| {
-        let counting = Counting(set, Cell::new(0));
-        plan.evaluate(at, &counting, &mut ws).unwrap();
-        assert_eq!(ws.touched(), 10);
+    let count = |second: i64| {
+        push(&mut set, second);
+        let counting = Counting(&set, Cell::new(0));
+        for more in [0, 400, 999] {
+            plan.evaluate(second * 1_000 + more, &counting, &mut ws)
+                .unwrap();
+        }
         counting.1.get()
     };
-    assert_eq!(looks(19_000, &set), 1);
-    assert_eq!(looks(19_400, &set), 0);
-    assert_eq!(looks(19_999, &set), 0);
-    let at = Timestamp::from_ms(20_000);
-    set.file_one(number, at, at, 20.0);
-    assert_eq!(looks(20_000, &set), 1);
-    assert_eq!(looks(20_001, &set), 0);
+    seconds.map(count).collect()
+}
+
+#[test]
+fn windows_are_looked_at_now_and_then() {
+    let rising = looks("rate(m[20s])", 20..40, |s| s as f64);
+    assert_eq!(rising.iter().sum::<usize>(), 3, "{rising:?}");
+    // A short window is known whole.
+    let short = looks("rate(m[5s])", 20..60, |s| s as f64);
+    assert_eq!(short.iter().sum::<usize>(), 1, "{short:?}");
+    // While a drop is in the window, each sample makes it another one.
+    let dropped = looks("rate(m[5s])", 20..60, |s| (s % 30) as f64);
+    assert_eq!(dropped.iter().sum::<usize>(), 1 + 5, "{dropped:?}");
 }
 
 /// Counts how often samples are looked at.
@@ -144,7 +155,7 @@ impl Source for Counting<'_> {
     fn newest(&self, series: u32, after: i64, upto: i64) -> Option<Point> {
         self.0.newest(series, after, upto)
     }
-    fn changes(&self, series: u32) -> Option<u32> {
-        self.0.changes(series)
+    fn head(&self, series: u32) -> Option<&Head> {
+        self.0.head(series)
     }
 }
