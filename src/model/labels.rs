@@ -10,36 +10,91 @@
     clippy::indexing_slicing
 )]
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::pattern;
 
-/// A set of labels in order of their names; no name twice, no empty value.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Labels(BTreeMap<String, String>);
+/// The label that is the metric's name, where it is one among the others.
+const NAME: &str = "__name__";
+
+/// A set of labels in order of their names; no name twice, no empty value. Plans hold many of them, so all text of a set is
+/// one string.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// Each name and its value after it.
+    text: String,
+    /// Where each of them ends in the text: a name, its value, the next name, …
+    ends: Vec<u32>,
+}
 
 impl Labels {
     /// No labels.
     pub const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self {
+            text: String::new(),
+            ends: Vec::new(),
+        }
+    }
+    /// No labels, and room for some: bytes of text, and how many.
+    fn with_capacity(bytes: usize, count: usize) -> Self {
+        Self {
+            text: String::with_capacity(bytes),
+            ends: Vec::with_capacity(2 * count),
+        }
     }
     /// The value of a label, or "" where it has none: in this field, missing and empty are the same.
     pub fn get(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", String::as_str)
+        self.iter().find(|(n, _)| *n == name).map_or("", |(_, v)| v)
     }
     /// Sets a label; an empty value removes it.
-    pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        let (name, value) = (name.into(), value.into());
+    pub fn set(&mut self, name: impl AsRef<str>, value: impl AsRef<str>) {
+        let (name, value) = (name.as_ref(), value.as_ref());
+        if self.last_name().is_none_or(|last| last < name) {
+            return self.insert(self.ends.len() / 2, self.text.len(), name, value);
+        }
+        let (mut place, mut at, mut old) = (0, 0, 0);
+        for (n, v) in self.iter() {
+            match n.cmp(name) {
+                Ordering::Less => (place, at) = (place + 1, at + n.len() + v.len()),
+                Ordering::Equal => old = n.len() + v.len(),
+                Ordering::Greater => break,
+            }
+        }
+        if old > 0 {
+            self.text.replace_range(at..at + old, "");
+            self.ends.drain(2 * place..2 * place + 2);
+            self.move_ends(2 * place, |end| end - old);
+        }
+        self.insert(place, at, name, value);
+    }
+    /// Puts a label behind so many others, which have so many bytes; none if its value is empty.
+    fn insert(&mut self, place: usize, at: usize, name: &str, value: &str) {
         if value.is_empty() {
-            self.0.remove(&name);
-        } else {
-            self.0.insert(name, value);
+            return;
+        }
+        self.text.insert_str(at, value);
+        self.text.insert_str(at, name);
+        let (of_name, end) = (at + name.len(), at + name.len() + value.len());
+        self.move_ends(2 * place, |e| e + end - at);
+        let ends = [of_name, end].map(|e| u32::try_from(e).unwrap_or(u32::MAX));
+        self.ends.splice(2 * place..2 * place, ends);
+    }
+    fn last_name(&self) -> Option<&str> {
+        let end_of =
+            |back: usize| Some(*self.ends.get(self.ends.len().checked_sub(back)?)? as usize);
+        self.text.get(end_of(3).unwrap_or(0)..end_of(2)?)
+    }
+    /// Moves the ends from one on.
+    fn move_ends(&mut self, from: usize, to: impl Fn(usize) -> usize) {
+        for end in self.ends.iter_mut().skip(from) {
+            *end = u32::try_from(to(*end as usize)).unwrap_or(u32::MAX);
         }
     }
     /// These labels with one more.
@@ -49,19 +104,68 @@ impl Labels {
     }
     /// Name and value pairs, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+        let mut start = 0;
+        self.ends.chunks_exact(2).filter_map(move |ends| {
+            let &[name, value] = ends else { return None };
+            let (name, value) = (name as usize, value as usize);
+            let pair = (self.text.get(start..name)?, self.text.get(name..value)?);
+            start = value;
+            Some(pair)
+        })
     }
     /// Values by name.
     pub fn into_map(self) -> BTreeMap<String, String> {
-        self.0
+        let pairs = self.iter().map(|(n, v)| (n.to_owned(), v.to_owned()));
+        pairs.collect()
     }
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.ends.is_empty()
     }
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.ends.len() / 2
+    }
+}
+
+/// By their names and values, one after the other.
+impl Ord for Labels {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for Labels {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+        self.ends.hash(state);
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let map = self.clone().into_map();
+        f.debug_tuple("Labels").field(&map).finish()
+    }
+}
+
+/// As a map.
+impl Serialize for Labels {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let map = BTreeMap::<String, String>::deserialize(deserializer)?;
+        Ok(map.into_iter().collect())
     }
 }
 
@@ -75,12 +179,15 @@ impl fmt::Display for Labels {
     }
 }
 
-impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Labels {
+impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Labels {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
         let mut labels = Labels::new();
         for (n, v) in pairs {
             labels.set(n, v);
         }
+        // Many are kept for long.
+        labels.text.shrink_to_fit();
+        labels.ends.shrink_to_fit();
         labels
     }
 }
@@ -118,6 +225,16 @@ impl SeriesKey {
     /// The labels, without the metric's name.
     pub fn labels(&self) -> Labels {
         self.pairs().collect()
+    }
+    /// The labels, the metric's name as `__name__` among them.
+    pub fn all_labels(&self) -> Labels {
+        // A separator stands before each name and each value.
+        let count = self.0.iter().filter(|b| **b == 0xff).count() / 2;
+        let mut labels = Labels::with_capacity(self.0.len() + NAME.len() - 2 * count, count + 1);
+        for (name, value) in self.pairs() {
+            labels.set(name, value);
+        }
+        labels.with(NAME, self.metric())
     }
     /// Name and value of each label, by name, without the metric's name.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -465,6 +582,8 @@ fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -476,6 +595,41 @@ mod tests {
         assert_eq!(key.metric(), "county_api_ms");
         assert_eq!(key.labels(), labels);
         assert_eq!(key.to_string(), r#"county_api_ms{az="1",region="east"}"#);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+
+        /// Whatever is set in whichever order.
+        #[test]
+        fn labels_are_a_map_without_empty_values(
+            sets in prop::collection::vec(("[aä_z]{0,2}", "[bß]{0,2}"), 0..20),
+            others in prop::collection::vec(("[aä_z]{0,2}", "[bß]{1,2}"), 0..3),
+        ) {
+            let (mut labels, mut map) = (Labels::new(), BTreeMap::new());
+            for (name, value) in sets {
+                labels.set(&name, &value);
+                map.insert(name, value);
+                map.retain(|_, value| !value.is_empty());
+                let pairs: Vec<(&str, &str)> = labels.iter().collect();
+                let wanted: Vec<(&str, &str)> = map.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+                prop_assert_eq!(&pairs, &wanted);
+                prop_assert_eq!((labels.len(), labels.is_empty()), (map.len(), map.is_empty()));
+            }
+            for name in ["", "a", "ä", "_z", "zz"] {
+                prop_assert_eq!(labels.get(name), map.get(name).map_or("", String::as_str));
+            }
+            let again: Labels = map.iter().rev().collect();
+            prop_assert_eq!(&again, &labels);
+            let written = serde_json::to_string(&labels).unwrap();
+            prop_assert_eq!(&written, &serde_json::to_string(&map).unwrap());
+            prop_assert_eq!(&serde_json::from_str::<Labels>(&written).unwrap(), &labels);
+            let key = SeriesKey::new("m", &labels);
+            prop_assert_eq!(key.all_labels(), labels.clone().with("__name__", "m"));
+            let other: BTreeMap<String, String> = others.into_iter().collect();
+            let other_labels: Labels = other.iter().collect();
+            prop_assert_eq!(labels.cmp(&other_labels), map.cmp(&other));
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::engine::promql::annotate::Origin;
 use crate::engine::promql::ast::{Edges, Expr, Kind, Selector, Shift, Type};
 use crate::engine::promql::part::{Input, Node, Scalar, Select, Subquery, What};
 use crate::engine::promql::plan::{Index, NodeId, Root, Slot, Slots, Table, When};
+use crate::engine::promql::resolve::forget::forget;
 use crate::engine::promql::settings::{EvalError, Settings};
 use crate::engine::promql::source::Source;
 use crate::model::labels::Labels;
@@ -25,6 +26,7 @@ pub(super) mod aggregate;
 mod binary;
 mod call;
 pub(super) mod classic;
+mod forget;
 mod info;
 mod length;
 mod relabel;
@@ -122,6 +124,7 @@ pub(super) fn resolve<S: Source>(
             }
         }
     };
+    forget(&mut resolver.nodes);
     Ok(Resolved {
         nodes: resolver.nodes,
         root,

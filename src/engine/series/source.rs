@@ -9,7 +9,7 @@
 
 use crate::engine::promql::source::{Glance, Head, Point, Samples, Scratch, Source, Steps};
 use crate::engine::series::{Series, SeriesSet};
-use crate::model::labels::{Labels, MatchOp, Matcher};
+use crate::model::labels::{Labels, MatchOp, Matcher, SeriesKey};
 use crate::model::time::Timestamp;
 
 /// The label that is the metric's name.
@@ -42,10 +42,8 @@ impl Source for SeriesSet {
     }
 
     fn labels(&self, series: u32) -> Labels {
-        let Some(key) = self.get(series).map(Series::key) else {
-            return Labels::new();
-        };
-        key.labels().with(NAME, key.metric())
+        let key = self.get(series).map(Series::key);
+        key.map_or_else(Labels::new, SeriesKey::all_labels)
     }
 
     fn samples<'a>(
