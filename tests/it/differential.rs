@@ -219,7 +219,7 @@ fn samples(
 
 /// An answer as far as it is compared: by labels, the values; or the kind of error.
 #[derive(Debug)]
-enum Answer {
+pub enum Answer {
     Values(BTreeMap<String, Vec<f64>>),
     Text(String),
     Error(String),
@@ -227,12 +227,28 @@ enum Answer {
 
 /// What is asked: an expression at a time, or at every step of some minutes.
 #[derive(Clone, Copy, Debug)]
-enum When {
+pub enum When {
     At(i64),
     Steps(i64),
 }
 
-async fn ask(client: &reqwest::Client, url: &str, query: &str, when: When) -> Answer {
+/// Sends a body of remote write to each of them.
+pub async fn deliver(client: &reqwest::Client, urls: &[String], body: Vec<u8>) {
+    for url in urls {
+        let sent = client
+            .post(format!("{url}/api/v1/write"))
+            .header("content-encoding", "snappy")
+            .header("content-type", "application/x-protobuf")
+            .header("x-prometheus-remote-write-version", "0.1.0")
+            .body(body.clone());
+        let answer = sent.send().await.unwrap();
+        let taken = answer.status().is_success();
+        assert!(taken, "{}", answer.text().await.unwrap());
+    }
+}
+
+/// Asks one of them.
+pub async fn ask(client: &reqwest::Client, url: &str, query: &str, when: When) -> Answer {
     let secs = |ms: i64| format!("{}.{:03}", ms / 1_000, ms % 1_000);
     let mut form = reqwest::Url::parse("http://form").unwrap();
     form.query_pairs_mut().append_pair("query", query);
@@ -377,21 +393,7 @@ async fn prometheus_and_ops_answer_the_same() {
             count += samples.len();
             series(&pairs, &samples)
         });
-        let body = body(all.collect());
-        for url in [peer.url("/api/v1/write"), lab.url("/api/v1/write")] {
-            let sent = client
-                .post(url)
-                .header("content-encoding", "snappy")
-                .header("content-type", "application/x-protobuf")
-                .header("x-prometheus-remote-write-version", "0.1.0")
-                .body(body.clone());
-            let answer = sent.send().await.unwrap();
-            assert!(
-                answer.status().is_success(),
-                "{}",
-                answer.text().await.unwrap()
-            );
-        }
+        deliver(&client, &[peer.url(""), lab.url("")], body(all.collect())).await;
     }
     let (mut same, mut empty, mut different) = (0, 0, Vec::new());
     let mut fail = Vec::new();

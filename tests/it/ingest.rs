@@ -17,7 +17,8 @@ pub(crate) mod sent;
 #[path = "../../src/ingest/remote_write/whole.rs"]
 mod whole;
 
-fn now_ms() -> i64 {
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     i64::try_from(now.unwrap().as_millis()).unwrap()
 }

@@ -19,5 +19,6 @@ mod query;
 mod rules;
 mod ruletest;
 mod serve;
+mod strict;
 mod tell;
 mod template;
