@@ -86,6 +86,11 @@ impl Labels {
         let ends = [of_name, end].map(|e| u32::try_from(e).unwrap_or(u32::MAX));
         self.ends.splice(2 * place..2 * place, ends);
     }
+    /// A name or a value, which begins at a byte; none behind the last.
+    fn part(&self, number: usize, start: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(number)? as usize;
+        self.text.as_bytes().get(start..end)
+    }
     fn last_name(&self) -> Option<&str> {
         let end_of =
             |back: usize| Some(*self.ends.get(self.ends.len().checked_sub(back)?)? as usize);
@@ -131,7 +136,15 @@ impl Labels {
 /// By their names and values, one after the other.
 impl Ord for Labels {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.iter().cmp(other.iter())
+        // As far as all names and values are as long as there, the text is compared at once. The first that is not decides.
+        let ends = self.ends.iter().zip(&other.ends);
+        let same = ends.take_while(|(a, b)| a == b).count();
+        let start = same.checked_sub(1).and_then(|i| self.ends.get(i));
+        let start = start.map_or(0, |end| *end as usize);
+        let before = self.text.as_bytes().get(..start);
+        before
+            .cmp(&other.text.as_bytes().get(..start))
+            .then_with(|| self.part(same, start).cmp(&other.part(same, start)))
     }
 }
 
@@ -181,7 +194,7 @@ impl fmt::Display for Labels {
 
 impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Labels {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        let mut labels = Labels::new();
+        let mut labels = Labels::with_capacity(128, 8);
         for (n, v) in pairs {
             labels.set(n, v);
         }
