@@ -16,7 +16,7 @@ lint:
 bench:
 	cargo bench
 
-# Runs every bench, in about half an hour, and writes docs/BENCHMARKS.md. One of them: OPS_BENCH=write cargo bench --bench NAME
+# Runs every bench, in about a quarter of an hour, and writes docs/BENCHMARKS.md. One of them: OPS_BENCH=write cargo bench --bench NAME
 performance:
 	OPS_BENCH=write cargo bench --no-fail-fast
 

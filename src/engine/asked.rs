@@ -1,5 +1,5 @@
 //! What templates ask: `{{ query "up" | first | value }}` is answered by the same evaluator as rules, for the time of the
-//! slot. The same question at the same time has one answer, and there is a bound on what all templates of a tick may ask.
+//! slot. The same question at the same time has one answer until a rule has written something, and there is a bound on what all templates of a tick may ask.
 
 #![deny(
     clippy::disallowed_methods,
@@ -29,9 +29,27 @@ pub(super) struct Asked {
     tick: Timestamp,
     /// Answers by time and text.
     answers: BTreeMap<(Timestamp, String), Result<Found, String>>,
+    /// How many were worked out.
+    count: usize,
     /// Samples that were looked at.
     samples: usize,
+    /// Whether something was not answered because too much was asked.
+    refused: bool,
 }
+
+impl Asked {
+    /// Samples of our own have come: they may change answers.
+    pub fn forget_answers(&mut self) {
+        self.answers.clear();
+    }
+    /// Whether something was not answered since this was asked last.
+    pub fn take_refused(&mut self) -> bool {
+        std::mem::take(&mut self.refused)
+    }
+}
+
+/// Why a query of a template has no answer.
+pub(super) const TOO_MUCH: &str = "the templates of this tick ask for too much";
 
 impl Engine {
     /// The answer to a template's query at a time.
@@ -48,9 +66,11 @@ impl Engine {
             return known.clone();
         }
         let over = asked.samples >= TEMPLATE_TICK_SAMPLES_MAX;
-        if over || asked.answers.len() >= TEMPLATE_ANSWERS_MAX {
-            return Err("the templates of this tick ask for too much".to_owned());
+        if over || asked.count >= TEMPLATE_ANSWERS_MAX {
+            asked.refused = true;
+            return Err(TOO_MUCH.to_owned());
         }
+        asked.count += 1;
         let (answer, samples) = answer_from(&self.series, &self.settings, text, at);
         asked.samples += samples;
         asked.answers.insert(key, answer.clone());

@@ -17,7 +17,7 @@ use crate::engine::event::{AlertKey, Event};
 use crate::engine::group::alert_key;
 use crate::engine::limits::ALERTS_EVERY;
 use crate::engine::policy::Rule;
-use crate::engine::promql::source::{STALE_BITS, Value};
+use crate::engine::promql::source::Value;
 use crate::engine::rule::Book;
 use crate::engine::state::Alert;
 use crate::model::labels::SeriesKey;
@@ -76,21 +76,34 @@ impl Engine {
     }
 
     fn write_alerts(&mut self, book: &mut Book, keys: BTreeSet<AlertKey>, at: Timestamp) {
+        let mut gone: BTreeSet<SeriesKey> = BTreeSet::new();
+        let mut there = Vec::new();
         for key in keys {
             let next = self.state.alerts.get(&key).map(|a| (series(a), a.since));
             let last = match &next {
                 Some((series, _)) => self.echo.written.insert(key, series.clone()),
                 None => self.echo.written.remove(&key),
             };
-            let stays = |gone: &SeriesKey| next.as_ref().is_some_and(|(s, _)| s.contains(gone));
-            for gone in last.iter().flatten().filter(|s| !stays(s)) {
-                self.keep(book, gone, at, Value::Float(f64::from_bits(STALE_BITS)));
+            gone.extend(last.into_iter().flatten());
+            there.extend(next);
+        }
+        for ([alerts, for_state], _) in &there {
+            gone.remove(alerts);
+            gone.remove(for_state);
+        }
+        // Another alert may have the same labels, as that of a rule that was moved to another group.
+        if !gone.is_empty() {
+            for series in self.echo.written.values().flatten() {
+                gone.remove(series);
             }
-            if let Some(([alerts, for_state], since)) = &next {
-                self.keep(book, alerts, at, Value::Float(1.0));
-                let seconds = since.ms().div_euclid(1_000) as f64;
-                self.keep(book, for_state, at, Value::Float(seconds));
-            }
+        }
+        for series in gone {
+            self.end(book, &series, at);
+        }
+        for ([alerts, for_state], since) in there {
+            self.keep(book, &alerts, at, Value::Float(1.0));
+            let seconds = since.ms().div_euclid(1_000) as f64;
+            self.keep(book, &for_state, at, Value::Float(seconds));
         }
     }
 }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::Engine;
+use crate::engine::asked::TOO_MUCH;
 use crate::engine::event::{AlertKey, Cause, Event};
 use crate::engine::group::found::{
     Recorded, Resolved, TWICE_IN_ALERTS, alert_labels_by, nameless, over_limit,
@@ -432,7 +433,7 @@ impl Engine {
         }
         for number in gone {
             if let Some(key) = self.series.get(number).map(|s| s.key().clone()) {
-                self.keep(book, &key, at, Value::Float(f64::from_bits(STALE_BITS)));
+                self.end(book, &key, at);
             }
         }
         elements.sort_unstable_by_key(|(place, ..)| *place);
@@ -456,7 +457,19 @@ impl Engine {
         number
     }
 
+    /// Ends a series of our own at a time, or at its newest sample if that is later: an edit may have moved the times of its rule.
+    pub(super) fn end(&mut self, book: &mut Book, key: &SeriesKey, at: Timestamp) {
+        let (number, new) = self.series.number(key);
+        if new {
+            self.meet(book, number);
+        }
+        let newest = self.series.get(number).and_then(|s| s.newest_time());
+        let at = newest.map_or(at, |newest| newest.max(at));
+        self.file_own(number, key, at, Value::Float(f64::from_bits(STALE_BITS)));
+    }
+
     fn file_own(&mut self, number: u32, key: &SeriesKey, at: Timestamp, value: Value) {
+        self.asked.get_mut().forget_answers();
         match value {
             Value::Float(value) => {
                 self.series.file_one(number, self.now, at, value);
@@ -482,9 +495,12 @@ impl Engine {
         };
         let at = slot - group.query_offset;
         let mut found = self.elements(&mut run.main, &test.expr.expr, at)?;
-        self.check_twice(rule, &found, at)?;
-        if group.strict && rule.labels.iter().any(|(_, text)| text.contains("{{")) {
-            found = self.by_own_labels(rule, found, at);
+        self.check_twice(rule, &found, slot)?;
+        if rule.has_label_templates() {
+            self.end_named_otherwise(rule, group.strict);
+            if group.strict {
+                found = self.by_own_labels(rule, found, slot)?;
+            }
         }
         let over = group.limit > 0 && found.len() > group.limit;
         if found.is_empty() && run.values.is_empty() && !self.has_alerts(rule, run) {
@@ -686,12 +702,42 @@ impl Engine {
 
     /// Alerts that are told apart by all their labels, also by those that a template makes of the value: with another value
     /// it is another alert.
-    fn by_own_labels(&self, rule: &Rule, found: Elements, at: Timestamp) -> Elements {
+    fn by_own_labels(
+        &self,
+        rule: &Rule,
+        found: Elements,
+        at: Timestamp,
+    ) -> Result<Elements, String> {
+        self.asked.borrow_mut().take_refused();
         let own = |(about, value): (Labels, f64)| {
             let labels = self.alert_labels(rule, &about, value, at);
             (labels.to_string(), (about, value))
         };
-        found.into_values().map(own).collect()
+        let named = found.into_values().map(own).collect();
+        // What our own bounds make of a label is nobody's name.
+        if self.asked.borrow_mut().take_refused() {
+            return Err(TOO_MUCH.to_owned());
+        }
+        Ok(named)
+    }
+
+    /// Ends alerts that were told apart in the other way, before `strict` was edited: nobody would find them again.
+    fn end_named_otherwise(&mut self, rule: &Rule, by_own: bool) {
+        for (key, labels) in self.active(rule, |_| true) {
+            if (key.series == labels.to_string()) == by_own {
+                continue;
+            }
+            let firing = self.state.alerts.get(&key).is_some_and(Alert::is_firing);
+            self.emit(if firing {
+                Event::AlertResolved {
+                    key,
+                    cause: Cause::RuleRemoved,
+                    value: None,
+                }
+            } else {
+                Event::AlertCalmed { key }
+            });
+        }
     }
 
     /// Whether a rule has any alert. Nearly always it has none, and then no name is made for asking.

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::engine::event::{AlertKey, Event, Outcome, Run, RunEnd};
+use crate::engine::group::alert_key;
 use crate::engine::heal::verify::Said;
 use crate::engine::limits::HEAL_BUSY_MAX;
 use crate::engine::policy::{Compare, Condition, Heal as Terms, Rule, Test};
@@ -299,6 +300,20 @@ impl Engine {
                 (None, Judged::NoData) => Judged::Good(member.alert.value),
                 (None, other) => other,
             };
+        }
+        // Where another value makes another alert, that one says that the condition still holds, also while it is pending.
+        let other = |(key, alert): &(&AlertKey, &Alert)| {
+            !incident.alerts.contains_key(&key.series)
+                && !matches!(alert.phase, Phase::Kept { .. })
+                && target_of(terms, rule, alert) == target
+        };
+        if self.book.is_strict(&rule.id) && rule.has_label_templates() {
+            let first = alert_key(rule, "");
+            let of_rule = self.state.alerts.range(first..);
+            let mut of_rule = of_rule.take_while(|(key, _)| key.rule == rule.id);
+            if let Some((_, alert)) = of_rule.find(other) {
+                return Judged::Bad(alert.value);
+            }
         }
         all
     }

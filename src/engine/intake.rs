@@ -311,21 +311,38 @@ impl Intake {
     /// It would be one too many.
     pub fn number(&mut self, key: &[u8], new: &mut Vec<SeriesKey>) -> Result<u32, Refusal> {
         let hash = xxh3_64(key);
-        let keys = &self.keys;
-        if let Some(found) = self.index.find(hash, |n| {
-            keys.get(*n as usize).is_some_and(|k| k.bytes() == key)
-        }) {
-            return Ok(*found);
+        if let Some(known) = self.find(key, hash) {
+            return Ok(known);
         }
-        if keys.len() >= SERIES_COUNT_MAX {
+        if self.keys.len() >= SERIES_COUNT_MAX {
             return Err(Refusal::SeriesLimit);
         }
-        let number = u32::try_from(keys.len()).map_err(|_| Refusal::SeriesLimit)?;
-        let metric = key.split(|b| *b == 0xff).next().unwrap_or(&[]);
-        match self.of_metric.get_mut(metric) {
-            Some(count) if *count >= METRIC_SERIES_MAX => return Err(Refusal::MetricLimit),
+        match self.of_metric.get(metric_of(key)) {
+            Some(count) if *count >= METRIC_SERIES_MAX => Err(Refusal::MetricLimit),
+            Some(_) | None => Ok(self.add(key, hash, new)),
+        }
+    }
+
+    /// The same for a series that the log has: it was let in, and stays, however many have been let in since others ended.
+    pub fn recall(&mut self, key: &[u8], new: &mut Vec<SeriesKey>) -> u32 {
+        let hash = xxh3_64(key);
+        let known = self.find(key, hash);
+        known.unwrap_or_else(|| self.add(key, hash, new))
+    }
+
+    fn find(&self, key: &[u8], hash: u64) -> Option<u32> {
+        let is_it = |n: &u32| {
+            let known = self.keys.get(*n as usize);
+            known.is_some_and(|k| k.bytes() == key)
+        };
+        self.index.find(hash, is_it).copied()
+    }
+
+    fn add(&mut self, key: &[u8], hash: u64, new: &mut Vec<SeriesKey>) -> u32 {
+        let number = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
+        match self.of_metric.get_mut(metric_of(key)) {
             Some(count) => *count += 1,
-            None => drop(self.of_metric.insert(metric.into(), 1)),
+            None => drop(self.of_metric.insert(metric_of(key).into(), 1)),
         }
         let key = SeriesKey::from_canonical(key);
         self.keys.push(key.clone());
@@ -335,7 +352,7 @@ impl Intake {
             keys.get(*n as usize).map_or(0, |k| xxh3_64(k.bytes()))
         });
         new.push(key);
-        Ok(number)
+        number
     }
 
     /// Remembers a delivery id; false if it was known.
@@ -510,6 +527,11 @@ impl Intake {
             set.remove(&id);
         }
     }
+}
+
+/// The name of a key's metric.
+fn metric_of(key: &[u8]) -> &[u8] {
+    key.split(|b| *b == 0xff).next().unwrap_or(&[])
 }
 
 #[cfg(test)]
@@ -790,5 +812,11 @@ mod tests {
         assert_eq!(one_more, Err(Refusal::MetricLimit));
         assert_eq!(door.number(&key(7), &mut new), Ok(7));
         assert_eq!(door.number(b"other", &mut new), Ok(METRIC_SERIES_MAX));
+        // What was let in before a restart is let in again.
+        let recalled = door.recall(&key(METRIC_SERIES_MAX), &mut new);
+        assert_eq!(recalled, METRIC_SERIES_MAX + 1);
+        assert_eq!(door.number(&key(METRIC_SERIES_MAX), &mut new), Ok(recalled));
+        let one_more = door.number(&key(METRIC_SERIES_MAX + 1), &mut new);
+        assert_eq!(one_more, Err(Refusal::MetricLimit));
     }
 }

@@ -188,6 +188,10 @@ impl Rule {
             Test::Expr(e) => &e.metric,
         }
     }
+    /// Whether a template makes one of its labels.
+    pub fn has_label_templates(&self) -> bool {
+        self.labels.iter().any(|(_, text)| text.contains("{{"))
+    }
     /// How far back it looks.
     pub fn reach(&self) -> Duration {
         match &self.test {

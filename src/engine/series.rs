@@ -615,13 +615,15 @@ impl SeriesSet {
             if !self.keep_all {
                 series.expire(ts.min(at).ms(), &mut self.history);
             }
-            self.shed_total += series.push(ts, value, &mut self.history) as u64;
+            let shed = series.push(ts, value, &mut self.history);
+            self.shed_total += shed as u64;
             if let Some(head) = self.heads.get_mut(number as usize) {
                 if head.ms <= ts.ms() {
                     (head.ms, head.value) = (ts.ms(), value);
                 }
                 head.last_drop = series.drop_ms;
-                head.changes = head.changes.wrapping_add(1);
+                let other = if shed > 0 { Head::OTHER } else { 0 };
+                head.changes = head.changes.wrapping_add(1 + other);
             }
         }
     }

@@ -299,11 +299,11 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
                 groups.push(group);
                 continue;
             }
-            // Each value is another alert.
-            "expr_strict_by_value" => {
+            // In a strict group each value is another alert.
+            "expr_strict_by_value" | "expr_by_value" => {
                 r.labels.set("ms", "{{ $value }}");
                 let mut group = expr_group(r, "county_api_ms > 1000", 0);
-                group.strict = true;
+                group.strict = name == "expr_strict_by_value";
                 groups.push(group);
                 continue;
             }

@@ -17,7 +17,6 @@ use std::collections::BTreeMap;
 use crate::engine::Engine;
 use crate::engine::echo::OF_ALERTS;
 use crate::engine::policy::{Group, GroupRule};
-use crate::engine::promql::source::{STALE_BITS, Value};
 use crate::engine::rule::Book;
 use crate::model::time::{Duration, Timestamp};
 
@@ -50,7 +49,7 @@ impl Engine {
                 orphans.push(number);
             } else if series.newest_time().is_some_and(|last| last < at) {
                 let key = series.key().clone();
-                self.keep(book, &key, at, Value::Float(f64::from_bits(STALE_BITS)));
+                self.end(book, &key, at);
             }
         }
     }
@@ -119,8 +118,7 @@ impl Engine {
                 && left.last == Some(last)
                 && last < self.now
             {
-                let marker = Value::Float(f64::from_bits(STALE_BITS));
-                self.keep(&mut book, &key, self.now, marker);
+                self.end(&mut book, &key, self.now);
             }
         }
         self.book = book;

@@ -214,7 +214,7 @@ impl<S: Source> Run<'_, S> {
         out: &mut Column,
     ) -> Result<(), EvalError> {
         match &node.what {
-            What::Newest(select) => self.newest(id, select, at, out),
+            What::Newest(select) => self.newest(id, select, at, out)?,
             What::Smoothed(select) => self.smoothed(node, select, at, out)?,
             What::Timestamp(select) => self.timestamp(select, at, out),
             What::StartTimestamp(select) => self.start_timestamp(select, at, out),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::engine::promql::ast::{At, Expr};
 use crate::engine::promql::functions::rate::Kept;
-use crate::engine::promql::part::{Input, Node, Scalar};
+use crate::engine::promql::part::{Input, Node, Scalar, What};
 use crate::engine::promql::resolve::{self, Resolved};
 use crate::engine::promql::settings::{EvalError, Settings};
 use crate::engine::promql::source::Source;
@@ -133,6 +133,8 @@ pub struct Plan {
     pub(super) settings: Settings,
     pub(super) frame: resolve::Frame,
     pub(super) nodes: Vec<Node>,
+    /// Parts that look at samples.
+    pub(super) readers: usize,
     pub(super) root: Root,
     /// For each subquery how far ahead of a step its value looks, in milliseconds; `None`: it may look anywhere.
     pub(super) rings: Vec<Option<i64>>,
@@ -142,6 +144,11 @@ pub struct Plan {
     pub(super) tables: Vec<Table>,
     /// Tells plans apart.
     pub(super) token: Arc<()>,
+}
+
+fn readers(nodes: &[Node]) -> usize {
+    let reads = |node: &&Node| matches!(node.what, What::Newest(_) | What::OverTime(_));
+    nodes.iter().filter(reads).count()
 }
 
 impl Plan {
@@ -176,6 +183,7 @@ impl Plan {
             expr,
             settings: settings.clone(),
             frame,
+            readers: readers(&nodes),
             nodes,
             root,
             rings,
@@ -208,6 +216,7 @@ impl Plan {
         }
         let known = std::mem::take(&mut self.tables);
         let resolved = resolve::resolve(&self.expr, source, &self.settings, self.frame, known)?;
+        self.readers = readers(&resolved.nodes);
         self.nodes = resolved.nodes;
         self.root = resolved.root;
         self.rings = resolved.rings;

@@ -253,9 +253,7 @@ fn refile(
     for slice in slices {
         for copy in slice.series {
             let mut new = Vec::new();
-            let Ok(number) = intake.number(copy.key.bytes(), &mut new) else {
-                continue;
-            };
+            let number = intake.recall(copy.key.bytes(), &mut new);
             covers.resize(intake.series_count(), Pos::START);
             if let Some(at) = covers.get_mut(number as usize) {
                 *at = Pos::new(slice.covers);
@@ -365,7 +363,7 @@ fn refile_log(
             return;
         }
         let mut new = Vec::new();
-        let intern = |key: &[u8]| intake.number(key, &mut new).ok();
+        let intern = |key: &[u8]| Some(intake.recall(key, &mut new));
         let (payload, segment_no) = (record.payload, record.segment_no);
         let decoded: Result<Kind, DecodeError> = if natives {
             decode_histograms(payload, segment_no, &mut keys, intern).map(Kind::Natives)

@@ -23,22 +23,31 @@ use crate::engine::promql::settings::EvalError;
 use crate::engine::promql::source::{Glance, Samples, Source, Steps};
 use crate::engine::promql::workspace::{Ahead, Workspace};
 
-/// Values that are read ahead for one part: 9 MB.
+/// Values that are read ahead for all parts of a query: 9 MB.
 const VALUES_MAX: usize = 1_000_000;
+/// How much longer than a window a step may be: to walk past samples that nobody asks for is dearer than to look for others.
+const GAP_MAX_MS: i64 = 30 * 60 * 1_000;
 /// Steps that are read ahead: rows are written for one series after the other, and must stay in the processor's caches.
 const STEPS_MAX: usize = 128;
 /// For fewer steps at a time it is not worth it.
 const STEPS_MIN: usize = 4;
 
 impl<S: Source> Run<'_, S> {
-    /// Whether a selector is read ahead: at the steps of the query, each at its own time.
-    pub(super) fn looks_ahead(&self, id: NodeId, select: &Select) -> bool {
+    /// Whether a selector that looks so far back is read ahead: at the steps of the query, each at its own time.
+    pub(super) fn looks_ahead(&self, id: NodeId, select: &Select, back: i64) -> bool {
         let scope = self.plan.node(id).map(|node| node.scope);
         self.step > 0
+            && self.step <= back.saturating_add(GAP_MAX_MS)
             && self.period.end > self.period.start
             && scope == Some(0)
             && select.when.at.is_none()
-            && select.series.len().saturating_mul(STEPS_MIN) <= VALUES_MAX
+            && self.room_ahead(select.series.len()) >= STEPS_MIN
+    }
+
+    /// For how many steps there is room: all parts that may read ahead share it.
+    fn room_ahead(&self, slots: usize) -> usize {
+        let all = slots.saturating_mul(self.plan.readers).max(1);
+        (VALUES_MAX / all).min(STEPS_MAX)
     }
 
     /// The selector and the range of a function whose windows are read ahead.
@@ -53,7 +62,7 @@ impl<S: Source> Run<'_, S> {
                 select,
                 range,
                 edges: Edges::Plain,
-            } if self.looks_ahead(id, select)
+            } if self.looks_ahead(id, select, *range)
                 && !select.stats
                 && over.args.iter().all(|a| constant(a).is_some()) =>
             {
@@ -64,16 +73,26 @@ impl<S: Source> Run<'_, S> {
     }
 
     /// Fills a column with the newest sample of each series.
-    pub(super) fn newest_ahead(&mut self, id: NodeId, select: &Select, at: i64, out: &mut Column) {
-        let place = self.place_ahead(id, at).unwrap_or_else(|| {
-            self.read_ahead(id, select, at);
-            0
-        });
+    pub(super) fn newest_ahead(
+        &mut self,
+        id: NodeId,
+        select: &Select,
+        at: i64,
+        out: &mut Column,
+    ) -> Result<(), EvalError> {
+        let place = match self.place_ahead(id, at) {
+            Some(place) => place,
+            None => {
+                self.read_ahead(id, select, at)?;
+                0
+            }
+        };
         let upto = select.when.time(at, self.period);
         let ahead = self.ws.ahead.get(id as usize);
         for slot in ahead.map_or_else(Vec::new, |a| a.copy(place, out)) {
             self.newest_histogram(select, slot, upto, out);
         }
+        Ok(())
     }
 
     /// Applies a function to the window of each series.
@@ -117,15 +136,14 @@ impl<S: Source> Run<'_, S> {
     fn steps_ahead(&self, at: i64, slots: usize) -> Steps {
         let left = self.period.end.saturating_sub(at).checked_div(self.step);
         let left = left.and_then(|n| usize::try_from(n).ok()).unwrap_or(0) + 1;
-        let room = (VALUES_MAX / slots.max(1)).clamp(1, STEPS_MAX);
         Steps {
             first: at,
             step: self.step,
-            count: left.min(room),
+            count: left.min(self.room_ahead(slots)).max(1),
         }
     }
 
-    fn read_ahead(&mut self, id: NodeId, select: &Select, at: i64) {
+    fn read_ahead(&mut self, id: NodeId, select: &Select, at: i64) -> Result<(), EvalError> {
         let slots = select.series.len();
         let steps = self.steps_ahead(at, slots);
         let lookback = self.plan.settings.lookback_ms;
@@ -135,10 +153,11 @@ impl<S: Source> Run<'_, S> {
         };
         let Workspace { ahead, scratch, .. } = &mut *self.ws;
         let Some(ahead) = ahead.get_mut(id as usize) else {
-            return;
+            return Ok(());
         };
         ahead.begin(steps, slots);
         for (slot, series) in select.series.iter().enumerate() {
+            self.plan.settings.go_on()?;
             let take = |place: usize, glance| match glance {
                 Glance::Nothing => {}
                 Glance::Number(value) => ahead.put(place * slots + slot, value),
@@ -147,6 +166,7 @@ impl<S: Source> Run<'_, S> {
             self.source
                 .glances(*series, looked, lookback, scratch, take);
         }
+        Ok(())
     }
 
     #[inline(always)]

@@ -214,6 +214,7 @@ impl<S: Source> Run<'_, S> {
                 }
                 continue;
             }
+            *kept = Kept::default();
             let room = (&mut *scratch, &mut *spare, &mut *split);
             let window = read(source, *series, &bounds, room, &mut ask);
             *touched += window.len();
@@ -221,7 +222,6 @@ impl<S: Source> Run<'_, S> {
                 return Err(EvalError::samples());
             }
             ask.labels = &of.labels;
-            *kept = Kept::default();
             if !window.is_of_numbers() {
                 let growth = rate::extrapolated(&ask, window, true, per_second, &mut tools);
                 put(out, slot, growth);

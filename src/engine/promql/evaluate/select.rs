@@ -22,9 +22,15 @@ use crate::engine::promql::source::{Glance, Point, Source, Value};
 use crate::model::histogram::{Histogram, ResetHint};
 
 impl<S: Source> Run<'_, S> {
-    pub(super) fn newest(&mut self, id: NodeId, select: &Select, at: i64, out: &mut Column) {
+    pub(super) fn newest(
+        &mut self,
+        id: NodeId,
+        select: &Select,
+        at: i64,
+        out: &mut Column,
+    ) -> Result<(), EvalError> {
         self.ws.touched += select.series.len();
-        if self.looks_ahead(id, select) {
+        if self.looks_ahead(id, select, self.plan.settings.lookback_ms) {
             return self.newest_ahead(id, select, at, out);
         }
         let upto = select.when.time(at, self.period);
@@ -36,6 +42,7 @@ impl<S: Source> Run<'_, S> {
                 Glance::Histogram => self.newest_histogram(select, slot, upto, out),
             }
         }
+        Ok(())
     }
 
     /// Puts the newest sample of a slot's series, which is a histogram.

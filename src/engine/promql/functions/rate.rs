@@ -279,7 +279,9 @@ impl Kept {
             first_ms, last_ms, ..
         } = self.growth;
         let came = head.changes.wrapping_sub(self.changes);
-        let rises = self.rises && head.last_drop <= first_ms;
+        // A late sample makes the last one a drop, which in a window of one sample is the first.
+        let in_order = came == 1 || head.last_drop < last_ms;
+        let rises = self.rises && head.last_drop <= first_ms && in_order;
         if !rises || came >= Head::OTHER || head.ms <= last_ms || head.ms > upto {
             return None;
         }
