@@ -53,6 +53,18 @@ impl Phase {
     }
 }
 
+/// The end of an alert that is not judged any more. Nobody was told of one that does not fire.
+pub(super) fn ending(key: AlertKey, firing: bool, cause: Cause) -> Event {
+    if firing {
+        return Event::AlertResolved {
+            key,
+            cause,
+            value: None,
+        };
+    }
+    Event::AlertCalmed { key }
+}
+
 impl Engine {
     /// Judges every rule on every series it has. All edges of a tick are taken before anything is told.
     pub(super) fn judge_rules(&mut self) {
@@ -278,14 +290,7 @@ impl Engine {
                 }
             };
             let key = key.clone();
-            edges.push(match alert.is_firing() {
-                true => Event::AlertResolved {
-                    key,
-                    cause,
-                    value: None,
-                },
-                false => Event::AlertCalmed { key },
-            });
+            edges.push(ending(key, alert.is_firing(), cause));
         }
         edges.into_iter().for_each(|edge| self.emit(edge));
     }

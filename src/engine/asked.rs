@@ -1,5 +1,6 @@
 //! What templates ask: `{{ query "up" | first | value }}` is answered by the same evaluator as rules, for the time of the
-//! slot. The same question at the same time has one answer until a rule has written something, and there is a bound on what all templates of a tick may ask.
+//! slot. The same question at the same time has one answer until a rule has written something, and there is a bound on what
+//! all templates of a tick may ask.
 
 #![deny(
     clippy::disallowed_methods,
@@ -49,7 +50,12 @@ impl Asked {
 }
 
 /// Why a query of a template has no answer.
-pub(super) const TOO_MUCH: &str = "the templates of this tick ask for too much";
+pub(super) fn too_much() -> String {
+    format!(
+        "the templates of this tick ask for too much (at most {TEMPLATE_ANSWERS_MAX} queries that look at {TEMPLATE_TICK_SAMPLES_MAX} samples in all): \
+         use `query` in fewer labels and annotations, or over fewer series"
+    )
+}
 
 impl Engine {
     /// The answer to a template's query at a time.
@@ -68,7 +74,7 @@ impl Engine {
         let over = asked.samples >= TEMPLATE_TICK_SAMPLES_MAX;
         if over || asked.count >= TEMPLATE_ANSWERS_MAX {
             asked.refused = true;
-            return Err(TOO_MUCH.to_owned());
+            return Err(too_much());
         }
         asked.count += 1;
         let (answer, samples) = answer_from(&self.series, &self.settings, text, at);

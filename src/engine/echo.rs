@@ -13,8 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::Engine;
-use crate::engine::event::{AlertKey, Event};
-use crate::engine::group::alert_key;
+use crate::engine::event::{AlertKey, Event, of_rule};
 use crate::engine::limits::ALERTS_EVERY;
 use crate::engine::policy::Rule;
 use crate::engine::promql::source::Value;
@@ -64,14 +63,9 @@ impl Engine {
 
     /// Writes the alerts of a rule of a strict group, which was evaluated for a time.
     pub(super) fn echo_rule(&mut self, book: &mut Book, rule: &Rule, at: Timestamp) {
-        let first = alert_key(rule, "");
-        let of_rule = |key: &&AlertKey| key.rule == rule.id;
-        let written = self.echo.written.range(&first..).map(|(key, _)| key);
-        let active = self.state.alerts.range(&first..).map(|(key, _)| key);
-        let keys = written
-            .take_while(of_rule)
-            .chain(active.take_while(of_rule));
-        let keys = keys.cloned().collect();
+        let written = of_rule(&self.echo.written, &rule.id).map(|(key, _)| key);
+        let active = of_rule(&self.state.alerts, &rule.id).map(|(key, _)| key);
+        let keys = written.chain(active).cloned().collect();
         self.write_alerts(book, keys, at);
     }
 

@@ -11,6 +11,8 @@
 
 mod parts;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::engine::own::Own;
@@ -35,6 +37,19 @@ pub struct AlertKey {
     pub rule: RuleId,
     /// The series, as `metric{label="value"}`.
     pub series: String,
+}
+
+/// What is known of the alerts of one rule, among those of all.
+pub fn of_rule<'a, V>(
+    all: &'a BTreeMap<AlertKey, V>,
+    rule: &RuleId,
+) -> impl Iterator<Item = (&'a AlertKey, &'a V)> {
+    let first = AlertKey {
+        rule: rule.clone(),
+        series: String::new(),
+    };
+    let from = all.range(&first..);
+    from.take_while(move |(key, _)| key.rule == first.rule)
 }
 
 /// Why an alert, or an incident, is over.

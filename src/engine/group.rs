@@ -12,9 +12,11 @@
     clippy::indexing_slicing
 )]
 
+mod edited;
 pub mod found;
 pub(in crate::engine) mod left;
 mod quiet;
+mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,24 +24,23 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::Engine;
-use crate::engine::asked::TOO_MUCH;
-use crate::engine::event::{AlertKey, Cause, Event};
+use crate::engine::asked::too_much;
+use crate::engine::echo::OF_ALERTS;
+use crate::engine::event::{AlertKey, of_rule};
 use crate::engine::group::found::{
-    Recorded, Resolved, TWICE_IN_ALERTS, alert_labels_by, nameless, over_limit,
+    Resolved, TWICE_IN_ALERTS, alert_labels_by, nameless, over_limit,
 };
 use crate::engine::group::quiet::Quiet;
 use crate::engine::limits::START_QUICK;
-use crate::engine::policy::{ExprTest, Group, GroupRule, Recording, Rule, RuleId, Test, Written};
+use crate::engine::policy::{ExprTest, Group, GroupRule, Rule, RuleId, Test, Written};
 use crate::engine::promql::ast::Expr;
 use crate::engine::promql::known::unfiltered;
 use crate::engine::promql::reads::reads;
-use crate::engine::promql::source::{STALE_BITS, Source, Value};
+use crate::engine::promql::source::Source;
 use crate::engine::promql::{Filter, ValueRef};
 use crate::engine::rule::{Book, Judged};
-use crate::engine::state::Alert;
 use crate::engine::template;
-use crate::model::histogram::Histogram;
-use crate::model::labels::{Labels, SeriesKey};
+use crate::model::labels::Labels;
 use crate::model::time::{Duration, Timestamp};
 
 /// A group in force.
@@ -369,120 +370,6 @@ impl Engine {
         one.evaluate(at, &self.series, &mut self.room, take)
     }
 
-    fn record(
-        &mut self,
-        book: &mut Book,
-        rule: &Recording,
-        run: &mut RuleRun,
-        group: &Group,
-        slot: Timestamp,
-    ) -> Result<Found, String> {
-        let at = slot - group.query_offset;
-        let RuleRun { main, recorded, .. } = run;
-        // As long as the same elements come, their series are known, and no name is looked at.
-        let (mut values, mut same) = (Vec::with_capacity(recorded.len()), true);
-        let mut natives: Vec<(usize, Arc<Histogram>)> = Vec::new();
-        self.evaluate(main, &rule.expr.expr, at, |labels, value| {
-            match recorded.get(values.len()) {
-                Some((known, _)) if same => {
-                    same = Arc::ptr_eq(known, labels);
-                    values.push(match value {
-                        ValueRef::Float(value) => value,
-                        ValueRef::Histogram(histogram) => {
-                            natives.push((values.len(), histogram.clone()));
-                            0.0
-                        }
-                    });
-                }
-                _ => same = false,
-            }
-        })?;
-        let within = group.limit == 0 || values.len() <= group.limit;
-        if same && values.is_empty() && recorded.is_empty() {
-            return Ok(Found::Nothing);
-        }
-        if same && values.len() == recorded.len() && within {
-            let mut natives = natives.into_iter().peekable();
-            for (place, ((_, number), value)) in recorded.iter().zip(values).enumerate() {
-                let native = natives.next_if(|(of, _)| *of == place);
-                let value = native.map_or(Value::Float(value), |(_, h)| Value::Histogram(h));
-                if let Some(key) = self.series.get(*number).map(|s| s.key().clone()) {
-                    self.file_own(*number, &key, at, value);
-                }
-            }
-            return Ok(Found::Something);
-        }
-        let (mut results, mut place) = (Recorded::default(), 0);
-        if let Some(main) = main {
-            main.each(&self.room, |labels, value| {
-                place += 1;
-                let value = match value {
-                    ValueRef::Float(value) => Value::Float(value),
-                    ValueRef::Histogram(histogram) => Value::Histogram(histogram.clone()),
-                };
-                results.add(rule, labels, (place, labels.clone(), value));
-            });
-        }
-        let results = results.finish(group.limit)?;
-        let mut gone: BTreeSet<u32> = recorded.drain(..).map(|(_, number)| number).collect();
-        let mut elements = Vec::with_capacity(results.len());
-        for (key, (place, labels, value)) in results {
-            let number = self.keep(book, &key, at, value);
-            gone.remove(&number);
-            elements.push((place, labels, number));
-        }
-        for number in gone {
-            if let Some(key) = self.series.get(number).map(|s| s.key().clone()) {
-                self.end(book, &key, at);
-            }
-        }
-        elements.sort_unstable_by_key(|(place, ..)| *place);
-        run.recorded = elements.into_iter().map(|(_, l, n)| (l, n)).collect();
-        Ok(Found::Something)
-    }
-
-    /// Files a sample of our own: at once, and in the sample log for a restart.
-    pub(super) fn keep(
-        &mut self,
-        book: &mut Book,
-        key: &SeriesKey,
-        at: Timestamp,
-        value: Value,
-    ) -> u32 {
-        let (number, new) = self.series.number(key);
-        if new {
-            self.meet(book, number);
-        }
-        self.file_own(number, key, at, value);
-        number
-    }
-
-    /// Ends a series of our own at a time, or at its newest sample if that is later: an edit may have moved the times of its rule.
-    pub(super) fn end(&mut self, book: &mut Book, key: &SeriesKey, at: Timestamp) {
-        let (number, new) = self.series.number(key);
-        if new {
-            self.meet(book, number);
-        }
-        let newest = self.series.get(number).and_then(|s| s.newest_time());
-        let at = newest.map_or(at, |newest| newest.max(at));
-        self.file_own(number, key, at, Value::Float(f64::from_bits(STALE_BITS)));
-    }
-
-    fn file_own(&mut self, number: u32, key: &SeriesKey, at: Timestamp, value: Value) {
-        self.asked.get_mut().forget_answers();
-        match value {
-            Value::Float(value) => {
-                self.series.file_one(number, self.now, at, value);
-                self.own.push(key.bytes(), at, value);
-            }
-            Value::Histogram(histogram) => {
-                self.series
-                    .file_native(number, self.now, at, histogram.clone());
-                self.own.push_native(key.bytes(), at, histogram);
-            }
-        }
-    }
-
     fn judge(
         &mut self,
         rule: &Arc<Rule>,
@@ -498,9 +385,9 @@ impl Engine {
         self.check_twice(rule, &found, slot)?;
         if rule.has_label_templates() {
             self.end_named_otherwise(rule, group.strict);
-            if group.strict {
-                found = self.by_own_labels(rule, found, slot)?;
-            }
+        }
+        if rule.names_by_own_labels(group) {
+            found = self.by_own_labels(rule, found, slot)?;
         }
         let over = group.limit > 0 && found.len() > group.limit;
         if found.is_empty() && run.values.is_empty() && !self.has_alerts(rule, run) {
@@ -553,7 +440,7 @@ impl Engine {
         absent: &[(AlertKey, Labels)],
     ) -> Vec<Judged> {
         if group.strict {
-            let last = |(key, _): &(AlertKey, Labels)| Judged::Good(self.last_value(run, key));
+            let last = |(key, _): &(AlertKey, Labels)| Judged::Good(self.fired_with(key));
             return absent.iter().map(last).collect();
         }
         // Where the expression without filters fails, it says nothing, as with `absent`.
@@ -568,7 +455,7 @@ impl Engine {
         let judge = |(key, _): &(AlertKey, Labels)| {
             let holds = self.state.alerts.get(key).is_some_and(|a| a.is_firing());
             let value = match &known {
-                None => self.last_value(run, key),
+                None => self.fired_with(key),
                 Some(known) => match known.get(&key.series) {
                     Some((_, value)) => *value,
                     // Nobody was told of it, so nobody waits to hear that it is over.
@@ -601,76 +488,9 @@ impl Engine {
         }
     }
 
-    fn last_value(&self, run: &RuleRun, key: &AlertKey) -> f64 {
-        let seen = run.values.get(&key.series).copied();
-        seen.or_else(|| Some(self.state.alerts.get(key)?.value))
-            .unwrap_or_default()
-    }
-
-    /// Incidents whose rule has another expression now: alerts about which it says nothing any more are over, as nothing
-    /// would end them later. Those without data stay, unless the new expression's alerts have other labels altogether. In
-    /// a strict group the next evaluation ends what is not in its result.
-    pub(super) fn end_edited(&mut self, book: &mut Book) {
-        let edited: Vec<(Arc<Rule>, (usize, usize))> = self
-            .state
-            .open
-            .iter()
-            .filter_map(|(id, incident)| {
-                let rule = book.rule(id)?;
-                let about = &self.state.incidents.get(incident)?.about;
-                let place = book
-                    .places
-                    .get(id)
-                    .filter(|_| about.condition != rule.words() && !book.is_strict(id))?;
-                Some((rule.clone(), *place))
-            })
-            .collect();
-        for (rule, (group, place)) in edited {
-            let (Test::Expr(test), Some(run)) = (
-                &rule.test,
-                book.groups
-                    .get_mut(group)
-                    .and_then(|g| g.rules.get_mut(place)),
-            ) else {
-                continue;
-            };
-            let Some(expr) = unfiltered(&test.expr.expr).map(Arc::new) else {
-                continue;
-            };
-            let Ok(known) = self.elements(&mut run.known, &expr, self.now) else {
-                continue;
-            };
-            // Label names of what an alert of the rule is about.
-            let names = |labels: &Labels| -> Vec<String> {
-                let own = |n: &str| n != "alertname" && rule.labels.get(n).is_empty();
-                let names = labels.iter().map(|(n, _)| n).filter(|n| own(n));
-                names.map(str::to_owned).collect()
-            };
-            let forms: BTreeSet<Vec<String>> = known.values().map(|(l, _)| names(l)).collect();
-            let ends = |series: &str, alert: &Alert| {
-                let may_come_back = alert.lost_since.is_some()
-                    && (forms.is_empty() || forms.contains(&names(&alert.labels)));
-                alert.is_firing() && !known.contains_key(series) && !may_come_back
-            };
-            let over: Vec<AlertKey> = self
-                .active(&rule, |_| true)
-                .into_iter()
-                .filter(|(key, _)| {
-                    self.state
-                        .alerts
-                        .get(key)
-                        .is_some_and(|a| ends(&key.series, a))
-                })
-                .map(|(key, _)| key)
-                .collect();
-            for key in over {
-                self.emit(Event::AlertResolved {
-                    key,
-                    cause: Cause::RuleRemoved,
-                    value: None,
-                });
-            }
-        }
+    /// The value with which an alert fired. What it had since is not in the state, and after a restart the same must be said.
+    fn fired_with(&self, key: &AlertKey) -> f64 {
+        self.state.alerts.get(key).map_or(0.0, |a| a.value)
     }
 
     fn elements(
@@ -700,8 +520,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Alerts that are told apart by all their labels, also by those that a template makes of the value: with another value
-    /// it is another alert.
+    /// Alerts that are told apart by all their labels ([`own_name`]), also by those that a template makes of the value: with
+    /// another value it is another alert.
     fn by_own_labels(
         &self,
         rule: &Rule,
@@ -711,33 +531,14 @@ impl Engine {
         self.asked.borrow_mut().take_refused();
         let own = |(about, value): (Labels, f64)| {
             let labels = self.alert_labels(rule, &about, value, at);
-            (labels.to_string(), (about, value))
+            (own_name(&labels), (about, value))
         };
         let named = found.into_values().map(own).collect();
         // What our own bounds make of a label is nobody's name.
         if self.asked.borrow_mut().take_refused() {
-            return Err(TOO_MUCH.to_owned());
+            return Err(too_much());
         }
         Ok(named)
-    }
-
-    /// Ends alerts that were told apart in the other way, before `strict` was edited: nobody would find them again.
-    fn end_named_otherwise(&mut self, rule: &Rule, by_own: bool) {
-        for (key, labels) in self.active(rule, |_| true) {
-            if (key.series == labels.to_string()) == by_own {
-                continue;
-            }
-            let firing = self.state.alerts.get(&key).is_some_and(Alert::is_firing);
-            self.emit(if firing {
-                Event::AlertResolved {
-                    key,
-                    cause: Cause::RuleRemoved,
-                    value: None,
-                }
-            } else {
-                Event::AlertCalmed { key }
-            });
-        }
     }
 
     /// Whether a rule has any alert. Nearly always it has none, and then no name is made for asking.
@@ -749,13 +550,17 @@ impl Engine {
 
     /// The active alerts of a rule, by what names them.
     fn active(&self, rule: &Rule, which: impl Fn(&str) -> bool) -> Vec<(AlertKey, Labels)> {
-        let from = alert_key(rule, "");
-        let all = self.state.alerts.range(from..);
-        all.take_while(|(key, _)| key.rule == rule.id)
+        of_rule(&self.state.alerts, &rule.id)
             .filter(|(key, _)| which(&key.series))
             .map(|(key, alert)| (key.clone(), alert.labels.clone()))
             .collect()
     }
+}
+
+/// What names an alert of a strict group whose labels have templates: the series that it is written as. Nothing that an
+/// alert is about is named like that, as it has no metric's name.
+fn own_name(labels: &Labels) -> String {
+    labels.clone().with("__name__", OF_ALERTS[0]).to_string()
 }
 
 /// The key of a rule's alert; with an empty name it is before all of them.
@@ -788,10 +593,15 @@ impl Book {
         self.run(id)?.values.get(series).copied()
     }
 
+    /// The group of a rule, if it is of one.
+    pub(super) fn group(&self, id: &RuleId) -> Option<&Group> {
+        let (group, _) = self.places.get(id)?;
+        Some(&self.groups.get(*group)?.group)
+    }
+
     /// Whether a rule is of a strict group.
     pub(super) fn is_strict(&self, id: &RuleId) -> bool {
-        let group = self.places.get(id).and_then(|(at, _)| self.groups.get(*at));
-        group.is_some_and(|g| g.group.strict)
+        self.group(id).is_some_and(|g| g.strict)
     }
 
     /// For which time a rule of a group was evaluated last, and did not fail.

@@ -14,8 +14,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engine::event::{AlertKey, Event, Outcome, Run, RunEnd};
-use crate::engine::group::alert_key;
+use crate::engine::event::{AlertKey, Event, Outcome, Run, RunEnd, of_rule};
 use crate::engine::heal::verify::Said;
 use crate::engine::limits::HEAL_BUSY_MAX;
 use crate::engine::policy::{Compare, Condition, Heal as Terms, Rule, Test};
@@ -307,13 +306,11 @@ impl Engine {
                 && !matches!(alert.phase, Phase::Kept { .. })
                 && target_of(terms, rule, alert) == target
         };
-        if self.book.is_strict(&rule.id) && rule.has_label_templates() {
-            let first = alert_key(rule, "");
-            let of_rule = self.state.alerts.range(first..);
-            let mut of_rule = of_rule.take_while(|(key, _)| key.rule == rule.id);
-            if let Some((_, alert)) = of_rule.find(other) {
-                return Judged::Bad(alert.value);
-            }
+        let group = self.book.group(&rule.id);
+        if group.is_some_and(|group| rule.names_by_own_labels(group))
+            && let Some((_, alert)) = of_rule(&self.state.alerts, &rule.id).find(other)
+        {
+            return Judged::Bad(alert.value);
         }
         all
     }

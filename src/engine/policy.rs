@@ -192,6 +192,11 @@ impl Rule {
     pub fn has_label_templates(&self) -> bool {
         self.labels.iter().any(|(_, text)| text.contains("{{"))
     }
+    /// Whether its alerts are told apart by all their labels, and not by what they are about: where a template makes some of
+    /// the value, that is another thing.
+    pub fn names_by_own_labels(&self, group: &Group) -> bool {
+        group.strict && self.has_label_templates()
+    }
     /// How far back it looks.
     pub fn reach(&self) -> Duration {
         match &self.test {

@@ -299,6 +299,41 @@ pub fn named(names: &[String]) -> Result<Arc<Policy>, String> {
                 groups.push(group);
                 continue;
             }
+            // What it is about has all the labels that its alert has.
+            "expr_of_an_alert" => {
+                r.labels.set("severity", "{{ $labels.severity }}");
+                groups.push(expr_group(r, "remote_alerts > 0", 0));
+                continue;
+            }
+            // Two rules have alerts with the same labels, the one that ends first comes last, and a third one reads them.
+            "expr_strict_same_labels" => {
+                let mut other = rule("slow", "x", 10, 0.0);
+                other.heal = None;
+                other.id = RuleId::new("test.yml", "higher", &Labels::new());
+                let mut group = expr_group(r, "county_api_ms > 1000", 10);
+                group.strict = true;
+                group
+                    .rules
+                    .extend(expr_group(other, "county_api_ms > 1500", 10).rules);
+                let mut reads = rule("reads", "x", 10, 0.0);
+                reads.heal = None;
+                group
+                    .rules
+                    .extend(expr_group(reads, "ALERTS{alertname=\"slow\"}", 10).rules);
+                groups.push(group);
+                continue;
+            }
+            "expr_strict_by_value_heal" => {
+                r.labels.set("ms", "{{ $value }}");
+                r.for_ = S(30);
+                let mut h = heal(&["fix.sh"]);
+                h.target = Some("host".to_owned());
+                r.heal = Some(h);
+                let mut group = expr_group(r, "county_api_ms > 1000", 0);
+                group.strict = true;
+                groups.push(group);
+                continue;
+            }
             // In a strict group each value is another alert.
             "expr_strict_by_value" | "expr_by_value" => {
                 r.labels.set("ms", "{{ $value }}");

@@ -14,7 +14,7 @@ use crate::api::prom::find::selectors;
 use crate::api::prom::params::Params;
 use crate::api::prom::written::{exponent, plain};
 use crate::engine::View;
-use crate::engine::event::AlertKey;
+use crate::engine::event::{AlertKey, of_rule};
 use crate::engine::policy::{Aggregate, Condition, GroupRule, Rule, RuleId, Test};
 use crate::engine::state::{Alert, Phase};
 use crate::model::labels::Matcher;
@@ -294,12 +294,8 @@ fn group(group: &Shown, filter: &Filter, alerts: &Alerts) -> Option<Value> {
 }
 
 fn alerting(rule: &Rule, filter: &Filter, alerts: &Alerts) -> Value {
-    let from = AlertKey {
-        rule: rule.id.clone(),
-        series: String::new(),
-    };
-    let active = alerts.range(from..).take_while(|(k, _)| k.rule == rule.id);
-    let active: Vec<&Alert> = active.map(|(_, alert)| alert).collect();
+    let active = of_rule(alerts, &rule.id).map(|(_, alert)| alert);
+    let active: Vec<&Alert> = active.collect();
     let state = if active.iter().any(|a| a.is_firing()) {
         "firing"
     } else if active.is_empty() {
