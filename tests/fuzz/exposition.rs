@@ -1,11 +1,8 @@
 //! Any body, read as either format: samples, or an error with a place inside the body.
 
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
 use ops::ingest::exposition::{Format, batch};
 
-fuzz_target!(|body: &[u8]| {
+pub fn check(body: &[u8]) {
     for format in [Format::Text, Format::OpenMetrics] {
         match batch::decode(body, format) {
             Ok(decoded) => {
@@ -22,4 +19,4 @@ fuzz_target!(|body: &[u8]| {
             }
         }
     }
-});
+}

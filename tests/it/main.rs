@@ -19,6 +19,7 @@ mod query;
 mod rules;
 mod ruletest;
 mod serve;
+mod strangers;
 mod strict;
 mod tell;
 mod template;

@@ -488,3 +488,13 @@ pub(super) fn started(prev_start: i64, prev: i64, start: i64, now: i64) -> bool 
 pub(super) fn overlap(prev_start: i64, prev: i64, start: i64) -> bool {
     start != 0 && start < prev && start != prev_start
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_series_is_small() {
+        assert_eq!(size_of::<Kept>(), 176);
+    }
+}
